@@ -1,0 +1,15 @@
+//! The guest side of the contract in `zeroboot-proto`: a process that opens a [`Channel`] can wait
+//! for requests, answer them and report what it does, without a system call.
+//!
+//! A program that runs inside the process can reach the same mapping and write anything into it.
+//! The host knows that: nothing here protects the host. What this crate does guarantee is its own
+//! memory safety, whatever numbers it finds in the mailbox.
+
+mod channel;
+mod device;
+mod mailbox;
+
+pub use channel::{Channel, UnknownRequest};
+pub use device::{capture_output, Device};
+pub use mailbox::{Bell, Mailbox};
+pub use zeroboot_proto::{Death, Event, Request, Stage, Stream};

@@ -1,0 +1,13 @@
+"""A warm Python that waits at a doorbell and runs the programs that a host sends.
+
+One module a concern:
+
+    loop        requests, one after the other
+    preload     what is imported before the first request
+    program     one program: namespace, execution, exit code
+    ending      what CPython does when a program ends, so that another can follow
+    report      tracebacks as CPython prints them, without our frames
+    streams     sys.stdin, sys.stdout and sys.stderr
+
+Nothing in the path of a request makes a system call or takes memory from the operating system.
+"""

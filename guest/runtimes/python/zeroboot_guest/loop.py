@@ -1,0 +1,48 @@
+"""Requests, one after the other."""
+
+import gc
+import os
+
+from .preload import preload, set_up_site
+from .program import Runner
+
+
+class Runtime:
+    """Answers requests. ``numbers`` has their names, as the extension module does."""
+
+    def __init__(self, channel, numbers):
+        self._channel = channel
+        self._runner = Runner(channel)
+        self._answers = {numbers.RUN: self._run, numbers.SETTLE: self._settle}
+
+    def serve(self):
+        """Never returns. The first request comes after the snapshot, as far as we can tell."""
+        request = self._channel.ready()
+        while True:
+            exit_code = self._answers[request]()
+            request = self._channel.done(exit_code)
+
+    def _run(self):
+        return self._runner.run(self._channel.payload())
+
+    def _settle(self):
+        """Gets the heap into the state that every fork starts with."""
+        self._runner.reporter.forget()
+        gc.collect()
+        # What lives now will live in every fork; a collection must not even look at it, because
+        # looking writes to it.
+        gc.freeze()
+        return 0
+
+
+def main(extension):
+    """Runs the runtime over the device that PID 1 has opened."""
+    descriptor = int(os.environ.pop("ZB_CHANNEL_FD"))
+    channel = extension.Channel(descriptor)
+    os.close(descriptor)
+    channel.started()
+    set_up_site()
+    preload()
+    runtime = Runtime(channel, extension)
+    extension.capture_output()
+    runtime.serve()

@@ -1,0 +1,158 @@
+use std::fmt;
+use std::ops::ControlFlow;
+
+use zeroboot_proto as proto;
+use zeroboot_proto::{Death, Event, Request};
+
+use super::{OutputReader, Sink, Violation};
+use crate::machine::{self, Fault, Machine, Stop};
+use crate::sys::{self, Armed, Expired, Limits};
+
+/// What keeps a request from being carried out at all. What the guest does is an [`Outcome`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The payload does not fit into the mailbox.
+    #[error("a program of {0} bytes; the most is {max}", max = proto::PAYLOAD_MAX)]
+    PayloadTooLong(usize),
+    /// The machine failed, not the guest.
+    #[error(transparent)]
+    Machine(#[from] machine::Error),
+    /// The operating system refused something.
+    #[error(transparent)]
+    Sys(#[from] sys::Error),
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The program ended; the runtime is ready for another.
+    Exited(i32),
+    /// The program ended the runtime's process with `_exit`.
+    ProcessExited(i32),
+    /// A signal ended the runtime's process.
+    Signaled(i32),
+    /// The guest kernel killed the process: the guest's memory was used up.
+    OutOfMemory,
+    /// The deadline passed.
+    TimedOut,
+    /// Somebody cancelled.
+    Cancelled,
+    /// The sink wanted no more: the output's limit, or a callback that said so.
+    OutputLimit,
+    /// The machine itself came to an end.
+    Crashed(Crash),
+}
+
+/// How a machine came to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The processor or KVM says so.
+    Fault(Fault),
+    /// The mailbox makes no sense.
+    Protocol(Violation),
+    /// The guest rang when it had no reason to.
+    Event(Event),
+    /// PID 1 says that the runtime died, and not how.
+    Death(u32),
+}
+
+impl fmt::Display for Crash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Crash::Fault(fault) => fault.fmt(f),
+            Crash::Protocol(violation) => write!(f, "the guest wrote {violation}"),
+            Crash::Event(event) => write!(f, "the guest rang {event:?} in the middle of a run"),
+            Crash::Death(how) => write!(f, "the guest's runtime died in a way unknown ({how})"),
+        }
+    }
+}
+
+impl Outcome {
+    /// Whether the guest stands at its doorbell again and can be given another request.
+    pub fn is_ready_for_more(self) -> bool {
+        matches!(self, Outcome::Exited(_))
+    }
+}
+
+/// What to run, and how far.
+#[derive(Clone, Copy, Debug)]
+pub struct RunRequest<'a> {
+    /// What is asked for.
+    pub kind: Request,
+    /// The program.
+    pub payload: &'a [u8],
+    /// What ends it from outside.
+    pub limits: &'a Limits,
+}
+
+/// A machine whose runtime stands at its doorbell.
+#[derive(Debug)]
+pub struct Guest {
+    machine: Machine,
+    output: OutputReader,
+}
+
+impl Guest {
+    /// The machine's guest; it is the caller's word that it is ready.
+    pub fn at_doorbell(machine: Machine) -> Self {
+        Guest { machine, output: OutputReader::default() }
+    }
+
+    /// The machine.
+    pub fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+
+    /// Carries out one request. After an outcome that is not ready for more, there can be no other.
+    pub fn run(&mut self, request: &RunRequest<'_>, sink: &mut dyn Sink) -> Result<Outcome, Error> {
+        let posted = self.machine.mailbox().post(request.kind, request.payload);
+        let start = posted.ok_or(Error::PayloadTooLong(request.payload.len()))?;
+        self.output.begin(start);
+        let armed = request.limits.arm()?;
+        loop {
+            if let Some(outcome) = self.step(&armed, sink)? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Runs the machine to its next stop.
+    fn step(&mut self, armed: &Armed<'_>, sink: &mut dyn Sink) -> Result<Option<Outcome>, Error> {
+        let stop = self.machine.run(armed)?;
+        let event = match stop {
+            Stop::Event(event) => Some(event),
+            _ => None,
+        };
+        match self.output.drain(self.machine.mailbox(), event, sink) {
+            Ok(ControlFlow::Continue(())) => Ok(self.outcome(stop)),
+            Ok(ControlFlow::Break(())) => Ok(Some(Outcome::OutputLimit)),
+            Err(violation) => Ok(Some(Outcome::Crashed(Crash::Protocol(violation)))),
+        }
+    }
+
+    fn outcome(&self, stop: Stop) -> Option<Outcome> {
+        let header = || self.machine.mailbox().header();
+        Some(match stop {
+            Stop::Event(Event::Output | Event::Console) | Stop::Stage(_) => return None,
+            Stop::Event(Event::Done) => Outcome::Exited((header().exit_code & 0xff) as i32),
+            Stop::Event(Event::Dead) => died(header()),
+            Stop::Event(event @ (Event::Ready | Event::Stage)) => {
+                Outcome::Crashed(Crash::Event(event))
+            }
+            Stop::Expired(Expired::Deadline) => Outcome::TimedOut,
+            Stop::Expired(Expired::Cancelled) => Outcome::Cancelled,
+            Stop::Fault(fault) => Outcome::Crashed(Crash::Fault(fault)),
+        })
+    }
+}
+
+/// What PID 1 says, checked: exit codes and signals have 8 and 7 bits.
+fn died(header: proto::Header) -> Outcome {
+    let detail = (header.death_detail & 0xff) as i32;
+    match Death::from_u32(header.death) {
+        Some(Death::Exited) => Outcome::ProcessExited(detail),
+        Some(Death::Signaled) => Outcome::Signaled(detail & 0x7f),
+        Some(Death::OutOfMemory) => Outcome::OutOfMemory,
+        None => Outcome::Crashed(Crash::Death(header.death)),
+    }
+}

@@ -1,0 +1,8 @@
+//! The host's side of the guest protocol: a request goes into the mailbox, the guest runs, its
+//! output and its answer come out.
+
+mod guest;
+mod output;
+
+pub use guest::{Crash, Error, Guest, Outcome, RunRequest};
+pub use output::{Collected, OutputReader, Sink, Violation, records};

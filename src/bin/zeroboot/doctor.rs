@@ -1,0 +1,96 @@
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use zeroboot::{Host, Ring0, Runtime, TscControl, report};
+
+use crate::{Result, paths};
+
+/// Limits of a process, and what a sandbox takes of them.
+const FILES_A_SANDBOX: u64 = 2;
+const MAPPINGS_A_SANDBOX: u64 = 2;
+
+/// Prints what there is; fails if a sandbox cannot be made.
+pub fn doctor() -> Result<ExitCode> {
+    println!("processor     {}", cpu_model());
+    println!("kernel        {}", read("/proc/sys/kernel/osrelease"));
+    let host = match Host::open() {
+        Ok(host) => host,
+        Err(error) => {
+            println!("kvm           {error}");
+            println!("\nNo sandbox can be made here.");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    println!("kvm           {}", host.kind());
+    let traits = host.traits()?;
+    println!("ring 0        {}", match traits.ring0 {
+        Ring0::Native => "native",
+        Ring0::Emulated => {
+            "emulated: a guest's system calls and page faults are slow, its computing is not"
+        }
+    });
+    println!("tsc           {} kHz, {}", traits.tsc_khz, match traits.tsc {
+        TscControl::Settable => "can be set: templates work after a reboot and on other machines",
+        TscControl::Raw => {
+            "cannot be set: templates are built again after a reboot, or when the clock is set"
+        }
+    });
+    for capability in report(&host) {
+        let state = match (capability.present, capability.required) {
+            (true, _) => "yes",
+            (false, false) => "no, works without",
+            (false, true) => "MISSING",
+        };
+        println!("  {:72} {state}", capability.name);
+    }
+    limits();
+    artifacts()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn limits() {
+    let files = open_files_limit();
+    let maps = read("/proc/sys/vm/max_map_count").parse::<u64>().unwrap_or(0);
+    println!(
+        "limits        open files {files} (RLIMIT_NOFILE), mappings {maps} (vm.max_map_count): \
+         about {} sandboxes in a process",
+        (files / FILES_A_SANDBOX).min(maps / MAPPINGS_A_SANDBOX)
+    );
+}
+
+fn artifacts() -> Result<()> {
+    let show = |what: &str, path: Result<std::path::PathBuf>| match path {
+        Ok(path) => println!("{what:13} {}", path.display()),
+        Err(error) => println!("{what:13} {error}"),
+    };
+    show("guest kernel", paths::guest("vmlinux", "guest/kernel/build.sh"));
+    for runtime in Runtime::all() {
+        let script = format!("guest/rootfs/build.sh {}", runtime.name);
+        show(&format!("{} image", runtime.name), paths::guest(&format!("{}.erofs", runtime.name), &script));
+        let template = paths::template(runtime.name)?;
+        let state = if template.is_dir() {
+            template.display().to_string()
+        } else {
+            format!("none; `zeroboot template build {}` makes one", runtime.name)
+        };
+        println!("{:13} {state}", "template");
+    }
+    Ok(())
+}
+
+fn open_files_limit() -> u64 {
+    let limits = read("/proc/self/limits");
+    let line = limits.lines().find(|line| line.starts_with("Max open files"));
+    line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(0)
+}
+
+fn cpu_model() -> String {
+    let info = read("/proc/cpuinfo");
+    let line = info.lines().find_map(|line| line.strip_prefix("model name"));
+    line.map_or("unknown".into(), |line| line.trim_start_matches([' ', '\t', ':']).to_owned())
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(path)).unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,48 @@
+//! The command line: templates, runs, and what this host can do.
+
+mod doctor;
+mod paths;
+mod progress;
+mod run;
+mod statistics;
+mod template;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Virtual machines for the price of a function call.
+///
+/// Build a template once, then run programs in forks of it, each a KVM virtual machine of its own.
+#[derive(Parser)]
+#[command(name = "zeroboot", version, propagate_version = true, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what this host's KVM can do, and what is missing
+    Doctor,
+    /// Build, list, look at, verify and remove templates
+    #[command(subcommand)]
+    Template(template::Command),
+    /// Run a program in a fork of a template
+    Run(run::Arguments),
+}
+
+fn main() -> ExitCode {
+    let (result, failure) = match Arguments::parse().command {
+        Command::Doctor => (doctor::doctor(), 1),
+        Command::Template(command) => (template::template(command), 1),
+        Command::Run(arguments) => (run::run(arguments), run::OWN_FAILURE),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("zeroboot: {error}");
+        ExitCode::from(failure)
+    })
+}

@@ -1,0 +1,108 @@
+//! Running a runtime until running it changes nothing new.
+
+use std::time::{Duration, Instant};
+
+use zeroboot_proto::Request;
+
+use super::{Error, Program, Progress, Result};
+use crate::agent::{Collected, Guest, Outcome, RunRequest, Sink};
+use crate::sys::Limits;
+
+/// A program that takes longer is run once: what it needs is loaded then, and repeating it would
+/// cost seconds on a host that emulates ring 0.
+const QUICK: Duration = Duration::from_millis(100);
+
+/// Rounds of the quick programs after which it is good enough: a runtime that dirties a new page
+/// now and then for ever is not broken.
+const ROUNDS_MAX: u32 = 24;
+
+/// For one program.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+const OUTPUT_MAX: u64 = 1 << 20;
+
+/// Warms up and settles; how many runs it took.
+pub(super) fn up(
+    guest: &mut Guest,
+    programs: &[Program],
+    progress: &dyn Progress,
+) -> Result<u32> {
+    let mut runs = 0;
+    let mut quick = Vec::new();
+    for program in programs {
+        progress.detail(&program.name);
+        let took = run(guest, Request::Run, program)?;
+        runs += 1;
+        if took <= QUICK {
+            quick.push(program);
+        }
+    }
+    progress.detail("collecting garbage");
+    run(guest, Request::Settle, &Program { name: "settling".into(), code: Vec::new() })?;
+    guest.machine().log_dirty_pages()?;
+    let mut known = guest.machine().take_dirty_pages()?;
+    for round in 1..=ROUNDS_MAX {
+        for program in &quick {
+            run(guest, Request::Run, program)?;
+            runs += 1;
+        }
+        let new = merge(&mut known, &guest.machine().take_dirty_pages()?);
+        progress.detail(&format!("round {round}: {new} pages that no run has written before"));
+        if new == 0 {
+            break;
+        }
+    }
+    Ok(runs)
+}
+
+/// Runs one program, which must end well; how long it took.
+fn run(guest: &mut Guest, kind: Request, program: &Program) -> Result<Duration> {
+    let limits = Limits::within(TIMEOUT);
+    let request = RunRequest { kind, payload: &program.code, limits: &limits };
+    let mut output = Tail::default();
+    let started = Instant::now();
+    let outcome = guest.run(&request, &mut output)?;
+    if outcome == Outcome::Exited(0) {
+        return Ok(started.elapsed());
+    }
+    let printed = String::from_utf8_lossy(&output.0.stderr).into_owned();
+    Err(Error::Warm { program: program.name.clone(), why: format!("{outcome:?}\n{printed}") })
+}
+
+/// Adds a bitmap to another; how many bits were new.
+fn merge(known: &mut [u64], more: &[u64]) -> u32 {
+    let mut new = 0;
+    for (known, more) in known.iter_mut().zip(more) {
+        new += (more & !*known).count_ones();
+        *known |= more;
+    }
+    new
+}
+
+/// Keeps the first part of what a program prints, and lets it print on.
+#[derive(Default)]
+struct Tail(Collected);
+
+impl Sink for Tail {
+    fn output(
+        &mut self,
+        stream: zeroboot_proto::Stream,
+        bytes: &[u8],
+    ) -> std::ops::ControlFlow<()> {
+        let _ = self.0.add(stream, bytes, OUTPUT_MAX);
+        std::ops::ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bits_that_were_not_known_count_as_new() {
+        let mut known = vec![0b0110, 0];
+        assert_eq!(merge(&mut known, &[0b1100, 1]), 2);
+        assert_eq!(known, [0b1110, 1]);
+        assert_eq!(merge(&mut known, &[0b1110, 1]), 0);
+    }
+}

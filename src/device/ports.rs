@@ -1,0 +1,47 @@
+use super::Console;
+use super::rtc::Rtc;
+
+const UART: std::ops::RangeInclusive<u16> = 0x3f8..=0x3ff;
+const CMOS_INDEX: u16 = 0x70;
+const CMOS_DATA: u16 = 0x71;
+
+/// The port space of a machine. String instructions come with several bytes for one port.
+#[derive(Debug)]
+pub struct Ports {
+    console: Console,
+    rtc: Rtc,
+}
+
+impl Ports {
+    /// The devices behind the ports.
+    pub fn new(console: Console) -> Self {
+        Ports { console, rtc: Rtc::default() }
+    }
+
+    /// The UART.
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// An `in` instruction.
+    pub fn read(&mut self, port: u16, data: &mut [u8]) {
+        for byte in data {
+            *byte = match port {
+                p if UART.contains(&p) => self.console.read((p - UART.start()) as u8),
+                CMOS_DATA => self.rtc.read(),
+                _ => 0xff,
+            };
+        }
+    }
+
+    /// An `out` instruction.
+    pub fn write(&mut self, port: u16, data: &[u8]) {
+        for byte in data {
+            match port {
+                p if UART.contains(&p) => self.console.write((p - UART.start()) as u8, *byte),
+                CMOS_INDEX => self.rtc.select(*byte),
+                _ => {}
+            }
+        }
+    }
+}

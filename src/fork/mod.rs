@@ -1,0 +1,7 @@
+//! The hot path: a snapshot becomes a sandbox, code runs in it, it goes.
+//!
+//! Nothing here parses, logs, or allocates by the page.
+
+mod sandbox;
+
+pub use sandbox::{Error, RunOptions, RunResult, Sandbox};

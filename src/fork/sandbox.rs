@@ -1,0 +1,168 @@
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use zeroboot_proto::{Request, Stream};
+
+use crate::agent::{self, Collected, Guest, Outcome, RunRequest, Sink};
+use crate::device::{Console, LineSink};
+use crate::kvm::{self, restore};
+use crate::machine::{self, Machine};
+use crate::snapshot::Snapshot;
+use crate::sys::{self, Cancel, Limits, Moment};
+
+/// Why a fork or a run could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An earlier run was the sandbox's last.
+    #[error("the sandbox is dead: an earlier run ended with {0}; fork a new one")]
+    Dead(&'static str),
+    /// The guest protocol.
+    #[error(transparent)]
+    Agent(#[from] agent::Error),
+    /// The machine.
+    #[error("cannot make a machine: {0}")]
+    Machine(#[from] machine::Error),
+    /// KVM.
+    #[error("cannot make a machine: {0}")]
+    Kvm(#[from] kvm::Error),
+    /// The operating system.
+    #[error("cannot make a machine: {0}")]
+    Sys(#[from] sys::Error),
+}
+
+/// How to run a program.
+pub struct RunOptions<'a> {
+    /// Wall-clock limit; `None` for none.
+    pub timeout: Option<Duration>,
+    /// Who may stop it.
+    pub cancel: Option<Cancel>,
+    /// Most bytes of stdout and stderr together.
+    pub max_output: u64,
+    /// Gets output as it comes, before it is collected; `Break` ends the run.
+    pub on_output: Option<&'a mut OnOutput<'a>>,
+}
+
+/// A caller's own sink.
+pub type OnOutput<'a> = dyn FnMut(Stream, &[u8]) -> ControlFlow<()> + 'a;
+
+impl RunOptions<'_> {
+    /// Default wall-clock limit.
+    pub const TIMEOUT: Duration = Duration::from_secs(60);
+    /// Default limit of output.
+    pub const MAX_OUTPUT: u64 = 64 << 20;
+}
+
+impl Default for RunOptions<'_> {
+    fn default() -> Self {
+        RunOptions {
+            timeout: Some(Self::TIMEOUT),
+            cancel: None,
+            max_output: Self::MAX_OUTPUT,
+            on_output: None,
+        }
+    }
+}
+
+/// What a run gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunResult {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it printed.
+    pub output: Collected,
+    /// How long it took, from the request to the answer.
+    pub elapsed: Duration,
+}
+
+/// A virtual machine forked from a snapshot.
+#[derive(Debug)]
+pub struct Sandbox {
+    guest: Guest,
+    /// The last outcome, once there can be no other.
+    dead: Option<Outcome>,
+    // The machine maps its rootfs and needs its /dev/kvm no longer than it lives.
+    snapshot: Arc<Snapshot>,
+}
+
+impl Sandbox {
+    /// A machine that stands where the snapshot was taken, its memory mapped copy-on-write.
+    ///
+    /// Budget: 0.6 ms p50 on a host that emulates ring 0. No allocation a page.
+    pub fn fork(snapshot: &Arc<Snapshot>, console: Option<LineSink>) -> Result<Self, Error> {
+        let layout = snapshot.layout();
+        let ram = sys::private_of_file(snapshot.memory(), layout.memory_len() as usize)?;
+        let console = Console::restored(snapshot.uart(), console);
+        let mut machine = Machine::new(snapshot.host(), layout, ram, snapshot.rootfs(), console)?;
+        restore(machine.vcpu(), snapshot.cpu(), Moment::now())?;
+        let guest = Guest::at_doorbell(machine);
+        Ok(Sandbox { guest, dead: None, snapshot: Arc::clone(snapshot) })
+    }
+
+    /// The snapshot that it was forked from.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Whether another run is possible.
+    pub fn is_alive(&self) -> bool {
+        self.dead.is_none()
+    }
+
+    /// Nobody may use the sandbox any more, because its host side failed in the middle of a call.
+    pub fn condemn(&mut self) {
+        self.dead.get_or_insert(Outcome::Cancelled);
+    }
+
+    /// Runs a program. What the program does is in the result; an error is ours.
+    pub fn run(&mut self, code: &[u8], options: RunOptions<'_>) -> Result<RunResult, Error> {
+        if let Some(outcome) = self.dead {
+            return Err(Error::Dead(name(outcome)));
+        }
+        let started = Instant::now();
+        let limits = Limits {
+            deadline: options.timeout.and_then(|t| started.checked_add(t)),
+            cancel: options.cancel,
+        };
+        let request = RunRequest { kind: Request::Run, payload: code, limits: &limits };
+        let mut sink = Tee {
+            collected: Collected::default(),
+            max: options.max_output,
+            on_output: options.on_output,
+        };
+        let outcome = self.guest.run(&request, &mut sink)?;
+        if !outcome.is_ready_for_more() {
+            self.dead = Some(outcome);
+        }
+        Ok(RunResult { outcome, output: sink.collected, elapsed: started.elapsed() })
+    }
+}
+
+struct Tee<'a> {
+    collected: Collected,
+    max: u64,
+    on_output: Option<&'a mut OnOutput<'a>>,
+}
+
+impl Sink for Tee<'_> {
+    fn output(&mut self, stream: Stream, bytes: &[u8]) -> ControlFlow<()> {
+        if let Some(on_output) = &mut self.on_output {
+            on_output(stream, bytes)?;
+        }
+        self.collected.add(stream, bytes, self.max)
+    }
+}
+
+/// An outcome in two or three words.
+fn name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Exited(_) => "an exit",
+        Outcome::ProcessExited(_) => "_exit",
+        Outcome::Signaled(_) => "a signal",
+        Outcome::OutOfMemory => "an out-of-memory kill",
+        Outcome::TimedOut => "a timeout",
+        Outcome::Cancelled => "a cancellation",
+        Outcome::OutputLimit => "the output limit",
+        Outcome::Crashed(_) => "a crash of the guest",
+    }
+}

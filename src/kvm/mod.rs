@@ -1,0 +1,27 @@
+//! KVM: the host's abilities, a VM with its memslots and its vCPU, and a vCPU's whole state.
+//!
+//! `restore` is the only place where the order of the state's parts lives.
+
+mod cpuid;
+mod error;
+mod features;
+mod host;
+mod long_mode;
+mod probe;
+mod restore;
+mod save;
+mod state;
+mod vcpu;
+mod vm;
+
+pub use cpuid::guest_cpuid;
+pub use error::{Error, Result};
+pub use features::CpuFeatures;
+pub use host::{Host, Kind, Ring0, Traits, TscControl};
+pub use long_mode::enter_long_mode;
+pub use probe::{Report, report};
+pub use restore::{Prepared, TIMER_GRACE, restore, set_xsave};
+pub use save::{guest_tsc, save};
+pub use state::{Clock, CpuState};
+pub use vcpu::{Exit, Vcpu};
+pub use vm::{Access, Slot, Vm};

@@ -1,0 +1,122 @@
+//! Putting a state into a new vCPU, in the one order that works.
+
+use std::time::Duration;
+
+use kvm_bindings::{CpuId, Msrs, kvm_msr_entry, kvm_xsave};
+use kvm_ioctls::VcpuFd;
+
+use super::{Clock, CpuState, Error, Result, TscControl, Vcpu};
+use crate::sys::Moment;
+
+/// SDM volume 4: the time stamp counter.
+pub(super) const IA32_TSC: u32 = 0x10;
+/// SDM volume 4: the LAPIC timer's deadline on that counter.
+pub(super) const IA32_TSC_DEADLINE: u32 = 0x6e0;
+
+/// How long after a fork the guest's timer first fires.
+///
+/// The deadline in a snapshot lies in the past and would fire before the first instruction, at
+/// the cost of a tick's work. Two ticks of the guest kernel (HZ=25) later is early enough.
+pub const TIMER_GRACE: Duration = Duration::from_millis(80);
+
+/// A state in the form in which the ioctls take it, made once a snapshot.
+#[derive(Debug)]
+pub struct Prepared {
+    state: CpuState,
+    clock: Clock,
+    cpuid: CpuId,
+    control: TscControl,
+    host_tsc_khz: Option<u32>,
+}
+
+impl Prepared {
+    /// Gets a state ready for many forks on a host with this control of the TSC.
+    pub fn new(state: CpuState, clock: Clock, control: TscControl) -> Result<Self> {
+        let cpuid = CpuId::from_entries(&state.cpuid)
+            .map_err(|_| Error::TooMany { what: "CPUID leaves", have: state.cpuid.len() })?;
+        Ok(Prepared { state, clock, cpuid, control, host_tsc_khz: None })
+    }
+
+    /// Has each fork's TSC run at the snapshot's rate on a host with another.
+    pub fn scale_tsc(mut self) -> Self {
+        self.host_tsc_khz = Some(self.clock.tsc_khz);
+        self
+    }
+
+    /// The state.
+    pub fn state(&self) -> &CpuState {
+        &self.state
+    }
+
+    fn guest_tsc(&self, now: Moment) -> u64 {
+        match self.control {
+            TscControl::Settable => self.clock.tsc_at(now),
+            TscControl::Raw => now.tsc,
+        }
+    }
+
+    /// The snapshot's MSRs with the two that tell the time set for now.
+    fn msrs_at(&self, now: Moment) -> Result<Msrs> {
+        let tsc = self.guest_tsc(now);
+        let mut entries = Vec::with_capacity(self.state.msrs.len() + 2);
+        entries.extend_from_slice(&self.state.msrs);
+        if self.control == TscControl::Settable {
+            entries.push(entry(IA32_TSC, tsc));
+        }
+        if self.state.tsc_deadline != 0 {
+            let grace = TIMER_GRACE.as_millis() as u64 * u64::from(self.clock.tsc_khz);
+            entries.push(entry(IA32_TSC_DEADLINE, tsc.saturating_add(grace)));
+        }
+        Msrs::from_entries(&entries)
+            .map_err(|_| Error::TooMany { what: "MSRs", have: entries.len() })
+    }
+}
+
+/// Makes a new vCPU the snapshot's. Nothing of it has run yet.
+///
+/// The order, and why:
+/// 1. CPUID: it decides which bits the registers below may have.
+/// 2. TSC rate, before any value of the TSC is set.
+/// 3. sregs: they carry EFER and the APIC base, so they go before the LAPIC and the MSRs.
+/// 4. xcrs before xsave: XCR0 says which components there are.
+/// 5. regs.
+/// 6. LAPIC before MSRs: TSC_DEADLINE is dropped while the timer is in another mode.
+/// 7. MSRs, the TSC and at last the deadline behind it.
+/// 8. events, debug registers, MP state: nothing above may disturb them.
+pub fn restore(vcpu: &Vcpu, prepared: &Prepared, now: Moment) -> Result<()> {
+    let fd = vcpu.fd();
+    let state = &prepared.state;
+    fd.set_cpuid2(&prepared.cpuid).map_err(Error::ioctl("KVM_SET_CPUID2"))?;
+    if let Some(khz) = prepared.host_tsc_khz {
+        fd.set_tsc_khz(khz).map_err(Error::ioctl("KVM_SET_TSC_KHZ"))?;
+    }
+    fd.set_sregs(&state.sregs).map_err(Error::ioctl("KVM_SET_SREGS"))?;
+    fd.set_xcrs(&state.xcrs).map_err(Error::ioctl("KVM_SET_XCRS"))?;
+    set_xsave(fd, &state.xsave)?;
+    fd.set_regs(&state.regs).map_err(Error::ioctl("KVM_SET_REGS"))?;
+    fd.set_lapic(&state.lapic).map_err(Error::ioctl("KVM_SET_LAPIC"))?;
+    set_msrs(fd, &prepared.msrs_at(now)?)?;
+    fd.set_vcpu_events(&state.events).map_err(Error::ioctl("KVM_SET_VCPU_EVENTS"))?;
+    fd.set_debug_regs(&state.debugregs).map_err(Error::ioctl("KVM_SET_DEBUGREGS"))?;
+    fd.set_mp_state(state.mp_state).map_err(Error::ioctl("KVM_SET_MP_STATE"))
+}
+
+/// Sets x87, SSE and all that came after.
+pub fn set_xsave(fd: &VcpuFd, xsave: &kvm_xsave) -> Result<()> {
+    // SAFETY: KVM reads more than the struct's 4096 bytes only for a process that asked for
+    // larger state with arch_prctl(ARCH_REQ_XCOMP_GUEST_PERM); this library never does, and the
+    // guest's CPUID offers no component that would need it.
+    unsafe { fd.set_xsave(xsave) }.map_err(Error::ioctl("KVM_SET_XSAVE"))
+}
+
+pub(super) fn set_msrs(fd: &VcpuFd, msrs: &Msrs) -> Result<()> {
+    let set = fd.set_msrs(msrs).map_err(Error::ioctl("KVM_SET_MSRS"))?;
+    match msrs.as_slice().get(set) {
+        None => Ok(()),
+        Some(entry) => Err(Error::MsrRejected { index: entry.index, value: entry.data }),
+    }
+}
+
+pub(super) fn entry(index: u32, data: u64) -> kvm_msr_entry {
+    kvm_msr_entry { index, data, ..Default::default() }
+}

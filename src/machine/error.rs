@@ -1,0 +1,38 @@
+use crate::{kvm, sys};
+
+/// Result of this layer.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What kept a machine from being made or run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The memory's size is none that a machine can have.
+    #[error("guest memory of {bytes} bytes: must be a multiple of 2 MiB from 32 MiB to 3 GiB")]
+    MemorySize {
+        /// What was asked for.
+        bytes: u64,
+    },
+    /// The root file system's size is none that a machine can have.
+    #[error("root file system image of {bytes} bytes: must be a multiple of 2 MiB up to 64 GiB")]
+    RootfsSize {
+        /// What the image has.
+        bytes: u64,
+    },
+    /// A mapping is not as long as the layout says.
+    #[error("guest memory: {want} bytes wanted, {have} mapped")]
+    Memory {
+        /// The layout's length.
+        want: u64,
+        /// The mapping's.
+        have: u64,
+    },
+    /// KVM refused something.
+    #[error(transparent)]
+    Kvm(#[from] kvm::Error),
+    /// KVM_RUN failed in a way that no guest causes.
+    #[error("KVM_RUN: {0}")]
+    Run(std::io::Error),
+    /// The operating system refused something.
+    #[error(transparent)]
+    Sys(#[from] sys::Error),
+}

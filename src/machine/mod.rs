@@ -1,0 +1,87 @@
+//! A machine: memory, a vCPU and devices that know each other, and running it until something
+//! happens that somebody above must know.
+
+mod assist;
+mod error;
+mod layout;
+mod run;
+
+use std::sync::Arc;
+
+use crate::device::{Console, Mailbox, Ports, UartState};
+use crate::kvm::{Access, Host, Slot, Vcpu, Vm};
+use crate::sys::Region;
+
+pub use error::{Error, Result};
+pub use layout::Layout;
+pub use run::{Fault, Stop};
+
+const RAM: Slot = Slot(0);
+const ROOTFS: Slot = Slot(1);
+
+/// A virtual machine with everything in it. Its parts go in the order of the fields: the vCPU and
+/// its VM before the memory that they map.
+#[derive(Debug)]
+pub struct Machine {
+    vcpu: Vcpu,
+    ports: Ports,
+    mailbox: Mailbox,
+    ram: Arc<Region>,
+    layout: Layout,
+}
+
+impl Machine {
+    /// A machine with its memory in place and nothing in its vCPU.
+    pub fn new(
+        host: &Host,
+        layout: Layout,
+        ram: Region,
+        rootfs: &Arc<Region>,
+        console: Console,
+    ) -> Result<Self> {
+        let ram = Arc::new(ram);
+        layout.check(&ram, rootfs)?;
+        let mailbox = Mailbox::new(&ram, layout.mailbox_at() as usize)
+            .ok_or(Error::Memory { want: layout.memory_len(), have: ram.size() as u64 })?;
+        let mut vm = Vm::create(host)?;
+        vm.map(RAM, 0, &ram, Access::ReadWrite)?;
+        vm.map(ROOTFS, Layout::ROOTFS_AT, rootfs, Access::ReadOnly)?;
+        let vcpu = vm.into_vcpu()?;
+        Ok(Machine { vcpu, ports: Ports::new(console), mailbox, ram, layout })
+    }
+
+    /// The pages shared with the guest's software.
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// The vCPU.
+    pub fn vcpu(&mut self) -> &mut Vcpu {
+        &mut self.vcpu
+    }
+
+    /// RAM and, behind it, the mailbox.
+    pub fn ram(&self) -> &Arc<Region> {
+        &self.ram
+    }
+
+    /// Where things are.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The UART's registers.
+    pub fn uart(&self) -> UartState {
+        self.ports.console().state()
+    }
+
+    /// Has KVM note which pages of RAM the guest writes.
+    pub fn log_dirty_pages(&mut self) -> Result<()> {
+        Ok(self.vcpu.set_access(RAM, 0, &self.ram, Access::ReadWriteLogged)?)
+    }
+
+    /// The pages of RAM written since the last call, a bit a page, and forgets them.
+    pub fn take_dirty_pages(&mut self) -> Result<Vec<u64>> {
+        Ok(self.vcpu.take_dirty(RAM, self.ram.size())?)
+    }
+}

@@ -1,0 +1,160 @@
+use std::io;
+
+use zeroboot_proto as proto;
+use zeroboot_proto::{Event, Stage};
+
+use super::assist::{self, Finished};
+use super::{Error, Machine, Result};
+use crate::kvm::Exit;
+use crate::sys::{Armed, Expired};
+
+/// Why a machine stopped running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The guest rang.
+    Event(Event),
+    /// A booting guest has got so far.
+    Stage(Stage),
+    /// A limit was reached. The guest can go on.
+    Expired(Expired),
+    /// The guest did something from which there is no way on.
+    Fault(Fault),
+}
+
+/// How a guest brings its machine to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// An exception while handling an exception while handling an exception: how a Linux without
+    /// other means reboots, and what is left of a kernel panic.
+    #[error("the guest shut down (triple fault)")]
+    Shutdown,
+    /// An instruction in the guest's ring 0 that neither KVM nor the VMM can finish.
+    #[error("the guest's kernel executed an instruction that this host's KVM cannot emulate")]
+    Emulation,
+    /// The guest's state is one that the processor refuses to run.
+    #[error("the processor refused the guest's state (reason {0:#x})")]
+    Entry(u64),
+    /// An exit that a machine of this shape does not have.
+    #[error("the guest exited for a reason that its machine does not have")]
+    Exit,
+    /// A store to the doorbell that means nothing.
+    #[error("the guest rang its doorbell with {0:#x}, which means nothing")]
+    Doorbell(u32),
+    /// A page of the guest's memory cannot be had.
+    #[error("a page of the guest's memory cannot be had (is the snapshot's file truncated?)")]
+    Memory,
+}
+
+/// How often KVM_RUN may say ENOMEM before it is believed: a new VM's first run allocates.
+const ENOMEM_RETRIES: u32 = 16;
+
+impl Machine {
+    /// Runs the guest until something happens that this layer does not settle itself.
+    pub fn run(&mut self, armed: &Armed<'_>) -> Result<Stop> {
+        let mask = armed.mask_in_guest();
+        let mut out_of_memory = 0;
+        loop {
+            if let Some(expired) = armed.expired() {
+                return Ok(Stop::Expired(expired));
+            }
+            let stop = match self.vcpu.run(mask) {
+                Ok(exit) => match settle(&mut self.ports, exit) {
+                    Settled::Continue => None,
+                    Settled::Stop(stop) => Some(stop),
+                    Settled::Unemulated => self.finish_instruction()?,
+                },
+                Err(error) => retry_or_stop(error, &mut out_of_memory)?,
+            };
+            if let Some(stop) = stop {
+                return Ok(stop);
+            }
+        }
+    }
+
+    /// Executes what KVM's emulator could not.
+    fn finish_instruction(&mut self) -> Result<Option<Stop>> {
+        Ok(match assist::finish(&mut self.vcpu, &self.ram)? {
+            Finished::Yes => None,
+            Finished::No => Some(Stop::Fault(Fault::Emulation)),
+        })
+    }
+}
+
+enum Settled {
+    Continue,
+    Stop(Stop),
+    Unemulated,
+}
+
+/// What the machine does about an exit. Ports and addresses where nothing is read as ones.
+fn settle(ports: &mut crate::device::Ports, exit: Exit<'_>) -> Settled {
+    match exit {
+        Exit::MmioWrite(proto::DOORBELL_GPA, data) => Settled::Stop(rung(data)),
+        Exit::MmioWrite(..) | Exit::Intr | Exit::IrqWindowOpen => Settled::Continue,
+        Exit::MmioRead(_, data) => {
+            data.fill(0xff);
+            Settled::Continue
+        }
+        Exit::IoOut(port, data) => {
+            ports.write(port, data);
+            Settled::Continue
+        }
+        Exit::IoIn(port, data) => {
+            ports.read(port, data);
+            Settled::Continue
+        }
+        // A split irqchip tells us of EOIs for an IOAPIC that we have not got; HLT is the
+        // in-kernel LAPIC's business, and one that comes here all the same is as good as run.
+        Exit::IoapicEoi(_) | Exit::Hlt => Settled::Continue,
+        Exit::InternalError => Settled::Unemulated,
+        Exit::Shutdown | Exit::SystemEvent(..) => Settled::Stop(Stop::Fault(Fault::Shutdown)),
+        Exit::FailEntry(reason, _) => Settled::Stop(Stop::Fault(Fault::Entry(reason))),
+        Exit::MemoryFault { .. } => Settled::Stop(Stop::Fault(Fault::Memory)),
+        _ => Settled::Stop(Stop::Fault(Fault::Exit)),
+    }
+}
+
+fn rung(data: &[u8]) -> Stop {
+    let Ok(bytes) = <[u8; 4]>::try_from(data) else {
+        return Stop::Fault(Fault::Doorbell(u32::MAX));
+    };
+    let value = u32::from_le_bytes(bytes);
+    let stop = match Event::from_u32(value & 0xff) {
+        Some(Event::Stage) => Stage::from_u32(value >> 8).map(Stop::Stage),
+        Some(event) if value >> 8 == 0 => Some(Stop::Event(event)),
+        _ => None,
+    };
+    stop.unwrap_or(Stop::Fault(Fault::Doorbell(value)))
+}
+
+fn retry_or_stop(error: io::Error, out_of_memory: &mut u32) -> Result<Option<Stop>> {
+    match error.raw_os_error() {
+        // A signal: ours, which the next look at the limits sees, or one of the host program's.
+        Some(libc::EINTR | libc::EAGAIN) => Ok(None),
+        Some(libc::EFAULT) => Ok(Some(Stop::Fault(Fault::Memory))),
+        Some(libc::ENOMEM) if *out_of_memory < ENOMEM_RETRIES => {
+            *out_of_memory += 1;
+            Ok(None)
+        }
+        _ => Err(Error::Run(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_doorbell_value_has_one_meaning() {
+        assert_eq!(rung(&proto::ring(Event::Done).to_le_bytes()), Stop::Event(Event::Done));
+        assert_eq!(
+            rung(&proto::ring_stage(Stage::Mounted).to_le_bytes()),
+            Stop::Stage(Stage::Mounted)
+        );
+        for value in [0u32, 7, 0xff, 0x102, 0x0000_0006, 0xffff_ffff] {
+            assert_eq!(rung(&value.to_le_bytes()), Stop::Fault(Fault::Doorbell(value)));
+        }
+        assert_eq!(rung(&[1]), Stop::Fault(Fault::Doorbell(u32::MAX)));
+        assert_eq!(rung(&[1, 0, 0, 0, 0, 0, 0, 0]), Stop::Fault(Fault::Doorbell(u32::MAX)));
+    }
+}

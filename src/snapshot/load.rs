@@ -1,0 +1,212 @@
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use zeroboot_proto as proto;
+
+use super::{Error, FORMAT, MANIFEST, MEMORY, Manifest, ROOTFS, Result, STATE, decode, verify};
+use crate::device::UartState;
+use crate::kvm::{CpuFeatures, Host, Prepared, Traits, TscControl};
+use crate::machine::Layout;
+use crate::sys::{self, Moment, Region};
+
+/// A manifest or a state file is a few KiB; what is longer is no such file.
+const SMALL_FILE_MAX: u64 = 1 << 20;
+
+/// How far off the wall clock of a fork may be. The guest's clock is the host's counter, and the
+/// two drift apart by some parts in a million, so an old template passes this in the end.
+const CLOCK_ERROR_MAX_NS: i128 = 250_000_000;
+
+/// How to load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Hash the memory and the image and compare with the manifest: as long as reading them takes.
+    pub verify: bool,
+    /// Copy the memory into a sealed memory file first, so that nobody who truncates the
+    /// snapshot's file can make this process fault (SIGBUS).
+    pub sealed_copy: bool,
+}
+
+/// A snapshot that was checked and is ready to be forked.
+#[derive(Debug)]
+pub struct Snapshot {
+    host: Host,
+    layout: Layout,
+    prepared: Prepared,
+    uart: UartState,
+    memory: Arc<File>,
+    rootfs: Arc<Region>,
+    manifest: Manifest,
+}
+
+impl Snapshot {
+    /// Loads a snapshot's directory. Nothing is read but the two small files; memory is mapped by
+    /// the forks.
+    ///
+    /// Budget: 2 ms, whatever the memory's size.
+    pub fn load(dir: &Path, options: LoadOptions) -> Result<Self> {
+        let host = Host::open()?;
+        let traits = host.traits()?;
+        let (manifest, bytes) = read_manifest(dir)?;
+        check_host(dir, &manifest, traits)?;
+        let state_path = dir.join(STATE);
+        let state = decode(&read_small(&state_path)?, &bytes)
+            .map_err(|e| Error::corrupt(&state_path, e.to_string()))?;
+        let layout = Layout::new(manifest.ram_bytes, manifest.rootfs_bytes)?;
+        let memory = open_exact(&dir.join(MEMORY), layout.memory_len())?;
+        let rootfs = Arc::new(open_exact(&dir.join(ROOTFS), layout.rootfs_bytes())?);
+        if options.verify {
+            verify(dir, &manifest)?;
+        }
+        let memory = if options.sealed_copy {
+            sys::sealed_copy(&memory, layout.memory_len() as usize)?
+        } else {
+            memory
+        };
+        let mut prepared = Prepared::new(state.cpu, manifest.clock, traits.tsc)?;
+        if rates_differ(manifest.clock.tsc_khz, traits.tsc_khz) {
+            prepared = scale_tsc(dir, &host, prepared, &manifest, traits)?;
+        }
+        Ok(Snapshot {
+            rootfs: Arc::new(sys::read_only_of_file(&rootfs, layout.rootfs_bytes() as usize)?),
+            host,
+            layout,
+            prepared,
+            uart: state.uart,
+            memory: Arc::new(memory),
+            manifest,
+        })
+    }
+
+    /// /dev/kvm, opened and checked.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Where things are in a fork's memory.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The vCPU's state.
+    pub fn cpu(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// The UART's registers.
+    pub fn uart(&self) -> &UartState {
+        &self.uart
+    }
+
+    /// RAM and mailbox.
+    pub fn memory(&self) -> &Arc<File> {
+        &self.memory
+    }
+
+    /// The root file system's image, mapped once for all forks.
+    pub fn rootfs(&self) -> &Arc<Region> {
+        &self.rootfs
+    }
+
+    /// What it is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+}
+
+impl Manifest {
+    /// Reads the manifest of a snapshot directory, without looking at anything else.
+    pub fn read(dir: &Path) -> Result<Self> {
+        read_manifest(dir).map(|(manifest, _)| manifest)
+    }
+}
+
+fn read_manifest(dir: &Path) -> Result<(Manifest, Vec<u8>)> {
+    let path = dir.join(MANIFEST);
+    let bytes = read_small(&path)?;
+    // A manifest of another version may have other fields, so the versions are looked at first.
+    #[derive(serde::Deserialize)]
+    struct Versions {
+        format: u64,
+        protocol: u64,
+    }
+    let corrupt = |e: serde_json::Error| Error::corrupt(&path, format!("no manifest: {e}"));
+    let versions: Versions = serde_json::from_slice(&bytes).map_err(corrupt)?;
+    for (what, have, want) in [
+        ("snapshot format", versions.format, FORMAT),
+        ("guest protocol", versions.protocol, proto::VERSION),
+    ] {
+        if have != u64::from(want) {
+            return Err(Error::Version { path, what, have, want });
+        }
+    }
+    let manifest = serde_json::from_slice(&bytes).map_err(corrupt)?;
+    Ok((manifest, bytes))
+}
+
+fn check_host(dir: &Path, manifest: &Manifest, traits: Traits) -> Result<()> {
+    let refuse = |why: String| Err(Error::Host { path: dir.to_path_buf(), why });
+    if manifest.ring0 != traits.ring0 {
+        return refuse(format!(
+            "it was booted where KVM's ring 0 is {}, here it is {}",
+            manifest.ring0, traits.ring0
+        ));
+    }
+    if let Some(lacking) = manifest.cpu.lacking_on(&CpuFeatures::of_host()) {
+        return refuse(format!("it needs {lacking}"));
+    }
+    let error_ns = manifest.clock.error_ns(Moment::now(), traits.tsc);
+    if error_ns.abs() > CLOCK_ERROR_MAX_NS {
+        return Err(Error::Clock { path: dir.to_path_buf(), ms: error_ns / 1_000_000 });
+    }
+    Ok(())
+}
+
+/// More than 250 parts in a million, KVM's own default tolerance (kvm.tsc_tolerance_ppm): what is
+/// less is the difference between two measurements of the same rate.
+fn rates_differ(a: u32, b: u32) -> bool {
+    u64::from(a.abs_diff(b)) * 4000 > u64::from(a)
+}
+
+/// A snapshot from a machine whose TSC has another rate.
+fn scale_tsc(
+    dir: &Path,
+    host: &Host,
+    prepared: Prepared,
+    manifest: &Manifest,
+    traits: Traits,
+) -> Result<Prepared> {
+    if traits.tsc == TscControl::Settable && host.can_scale_tsc() {
+        return Ok(prepared.scale_tsc());
+    }
+    let why = format!(
+        "its time stamp counter runs at {} kHz, this host's at {} kHz and cannot be scaled",
+        manifest.clock.tsc_khz, traits.tsc_khz
+    );
+    Err(Error::Host { path: dir.to_path_buf(), why })
+}
+
+fn read_small(path: &Path) -> Result<Vec<u8>> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    file.take(SMALL_FILE_MAX + 1).read_to_end(&mut bytes).map_err(Error::file(path))?;
+    if bytes.len() as u64 > SMALL_FILE_MAX {
+        return Err(Error::corrupt(path, format!("longer than {SMALL_FILE_MAX} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn open_exact(path: &Path, want: u64) -> Result<File> {
+    let file = open(path)?;
+    let have = file.metadata().map_err(Error::file(path))?.len();
+    if have == want {
+        Ok(file)
+    } else {
+        Err(Error::corrupt(path, format!("need {want} bytes, file has {have}")))
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(Error::file(path))
+}

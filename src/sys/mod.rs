@@ -1,0 +1,23 @@
+//! The operating system, safely: owned mappings, memory files, the clock, waking a thread.
+//!
+//! The lowest layer. It knows nothing of KVM.
+
+mod cancel;
+mod clock;
+mod error;
+mod kick;
+mod limits;
+mod memory;
+
+pub use cancel::{Cancel, Registration};
+pub use clock::{Moment, cpuid};
+pub use error::Error;
+pub(crate) use error::hint;
+pub use kick::{KickGuard, Timer};
+pub use limits::{Armed, Expired, Limits};
+pub use memory::{
+    Region, private_of_file, read_only_of_file, sealed_copy, shared_of_memfd,
+};
+
+/// Result of this layer.
+pub type Result<T> = std::result::Result<T, Error>;
