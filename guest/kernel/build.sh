@@ -19,7 +19,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/zeroboot
 store=$cache/kernel
 package=linux-source-6.12
 # Objects that this configuration compiles; only the progress display depends on it.
-expected_objects=1180
+expected_objects=840
 
 work=
 make_pid=

@@ -26,7 +26,7 @@ main() {
     RUNTIME=$1
     RUNTIME_DIR=$ROOT/guest/runtimes/$RUNTIME
     # What the runtime adds to the generic build: the function stage_runtime.
-    # shellcheck source=guest/runtimes/python/image.sh
+    # shellcheck source=/dev/null
     source "$RUNTIME_DIR/image.sh"
 
     mkdir -p "$CACHE/rootfs" "$CACHE/guest" "$CACHE/debs"
@@ -149,10 +149,10 @@ unpack() {
 
 strip_packages() {
     local usr=$STAGE/usr
-    rm -rf "$usr"/share/{doc,man,info,lintian,locale,applications,pixmaps,binfmts,bug,menu} \
+    rm -rf "${usr:?}"/share/{doc,man,info,lintian,locale,applications,pixmaps,binfmts,bug,menu} \
         "$usr/share/zoneinfo/right" "$usr/share/zoneinfo/posix" "$usr"/share/zoneinfo/{tzdata.zi,leap*} \
         "$usr"/lib/x86_64-linux-gnu/{gconv,audit,perl-base,engines-3,ossl-modules} \
-        "$STAGE/etc" "$STAGE/var"
+        "${STAGE:?}/etc" "${STAGE:?}/var"
 }
 
 stage_skeleton() {
@@ -201,7 +201,7 @@ describe() {
     printf '  "sha256": "%s",\n' "$(sha256sum "$WORK/out/rootfs.erofs" | cut -d' ' -f1)"
     printf '  "bytes": %s,\n' "$(stat -c %s "$WORK/out/rootfs.erofs")"
     printf '  "rustc": "%s",\n' "$(cd "$ROOT" && rustc --version)"
-    printf '  "mkfs": "%s",\n  "packages": [' "$(mkfs.erofs --version 2>&1 | sed 1q)"
+    printf '  "mkfs": "%s",\n  "packages": [' "$(mkfs.erofs -V 2>&1 | sed 1q)"
     while read -r name version sha256; do
         printf '%s\n    { "name": "%s", "version": "%s", "sha256": "%s" }' \
             "$comma" "$name" "$version" "$sha256"

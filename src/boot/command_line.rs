@@ -10,9 +10,6 @@ use crate::machine::Layout;
 /// The kernel takes no more (COMMAND_LINE_SIZE on x86).
 const CAPACITY: usize = 2048;
 
-/// Ticks a second of the guest kernel (CONFIG_HZ).
-const HZ: u64 = 25;
-
 const ALWAYS: &[&str] = &[
     "console=ttyS0",
     "quiet",
@@ -21,10 +18,8 @@ const ALWAYS: &[&str] = &[
     "rootflags=dax=always",
     "ro",
     "init=/sbin/init",
-    "clocksource=tsc",
     "tsc=reliable",
-    "no_timer_check",
-    "reboot=t",
+    "reboot=k",
     "panic=-1",
 ];
 
@@ -40,11 +35,8 @@ const EMULATED: &[&str] = &[
 
 /// The words for this host and machine.
 pub(super) fn build(traits: Traits, layout: Layout, extra: &[String]) -> Result<Cmdline> {
-    let khz = u64::from(traits.tsc_khz);
     let of_host = [
-        format!("tsc_early_khz={khz}"),
-        // What the delay loop would find by counting: TSC ticks a jiffy.
-        format!("lpj={}", khz * 1000 / HZ),
+        format!("tsc_early_khz={}", traits.tsc_khz),
         format!("zeroboot.doorbell={:#x}", proto::DOORBELL_GPA),
         format!("zeroboot.mailbox={:#x}", layout.mailbox_at()),
     ];

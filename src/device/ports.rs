@@ -1,9 +1,14 @@
+use std::ops::ControlFlow;
+
 use super::Console;
 use super::rtc::Rtc;
 
 const UART: std::ops::RangeInclusive<u16> = 0x3f8..=0x3ff;
 const CMOS_INDEX: u16 = 0x70;
 const CMOS_DATA: u16 = 0x71;
+/// A PC's keyboard controller: its reset line is how the guest kernel reboots (`reboot=k`).
+const KEYBOARD: u16 = 0x64;
+const PULSE_RESET: u8 = 0xfe;
 
 /// The port space of a machine. String instructions come with several bytes for one port.
 #[derive(Debug)]
@@ -29,19 +34,23 @@ impl Ports {
             *byte = match port {
                 p if UART.contains(&p) => self.console.read((p - UART.start()) as u8),
                 CMOS_DATA => self.rtc.read(),
+                // Nothing to read, ready for a command.
+                KEYBOARD => 0,
                 _ => 0xff,
             };
         }
     }
 
-    /// An `out` instruction.
-    pub fn write(&mut self, port: u16, data: &[u8]) {
+    /// An `out` instruction; `Break` if it resets the machine.
+    pub fn write(&mut self, port: u16, data: &[u8]) -> ControlFlow<()> {
         for byte in data {
             match port {
                 p if UART.contains(&p) => self.console.write((p - UART.start()) as u8, *byte),
                 CMOS_INDEX => self.rtc.select(*byte),
+                KEYBOARD if *byte == PULSE_RESET => return ControlFlow::Break(()),
                 _ => {}
             }
         }
+        ControlFlow::Continue(())
     }
 }

@@ -4,4 +4,4 @@
 
 mod sandbox;
 
-pub use sandbox::{Error, RunOptions, RunResult, Sandbox};
+pub use sandbox::{Error, OnOutput, RunOptions, RunResult, Sandbox};

@@ -39,7 +39,8 @@ pub struct RunOptions<'a> {
     pub cancel: Option<Cancel>,
     /// Most bytes of stdout and stderr together.
     pub max_output: u64,
-    /// Gets output as it comes, before it is collected; `Break` ends the run.
+    /// Gets output as it comes, before it is collected; `Break` cancels the run, and that piece is
+    /// not collected.
     pub on_output: Option<&'a mut OnOutput<'a>>,
 }
 
@@ -79,8 +80,10 @@ pub struct RunResult {
 #[derive(Debug)]
 pub struct Sandbox {
     guest: Guest,
-    /// The last outcome, once there can be no other.
-    dead: Option<Outcome>,
+    /// Ends every run, whatever token the run itself has.
+    stop: Cancel,
+    /// How the last run ended, once there can be no other.
+    dead: Option<&'static str>,
     // The machine maps its rootfs and needs its /dev/kvm no longer than it lives.
     snapshot: Arc<Snapshot>,
 }
@@ -96,7 +99,7 @@ impl Sandbox {
         let mut machine = Machine::new(snapshot.host(), layout, ram, snapshot.rootfs(), console)?;
         restore(machine.vcpu(), snapshot.cpu(), Moment::now())?;
         let guest = Guest::at_doorbell(machine);
-        Ok(Sandbox { guest, dead: None, snapshot: Arc::clone(snapshot) })
+        Ok(Sandbox { guest, stop: Cancel::new(), dead: None, snapshot: Arc::clone(snapshot) })
     }
 
     /// The snapshot that it was forked from.
@@ -109,30 +112,43 @@ impl Sandbox {
         self.dead.is_none()
     }
 
+    /// A token that stops the run that is under way and all that follow: for whoever wants to end
+    /// the sandbox while another thread is inside [`Sandbox::run`].
+    pub fn stop_token(&self) -> &Cancel {
+        &self.stop
+    }
+
     /// Nobody may use the sandbox any more, because its host side failed in the middle of a call.
     pub fn condemn(&mut self) {
-        self.dead.get_or_insert(Outcome::Cancelled);
+        self.dead.get_or_insert("a failure of the host's side");
     }
 
     /// Runs a program. What the program does is in the result; an error is ours.
     pub fn run(&mut self, code: &[u8], options: RunOptions<'_>) -> Result<RunResult, Error> {
-        if let Some(outcome) = self.dead {
-            return Err(Error::Dead(name(outcome)));
+        if let Some(how) = self.dead {
+            return Err(Error::Dead(how));
         }
         let started = Instant::now();
         let limits = Limits {
             deadline: options.timeout.and_then(|t| started.checked_add(t)),
-            cancel: options.cancel,
+            cancel: [options.cancel, Some(self.stop.clone())],
         };
         let request = RunRequest { kind: Request::Run, payload: code, limits: &limits };
         let mut sink = Tee {
             collected: Collected::default(),
             max: options.max_output,
             on_output: options.on_output,
+            refused: false,
         };
-        let outcome = self.guest.run(&request, &mut sink)?;
+        let outcome = self.guest.run(&request, &mut sink).inspect_err(|error| {
+            // The other errors come before the guest runs: it still stands at its doorbell.
+            if matches!(error, agent::Error::Machine(_)) {
+                self.condemn();
+            }
+        })?;
+        let outcome = if sink.refused { Outcome::Cancelled } else { outcome };
         if !outcome.is_ready_for_more() {
-            self.dead = Some(outcome);
+            self.dead = Some(name(outcome));
         }
         Ok(RunResult { outcome, output: sink.collected, elapsed: started.elapsed() })
     }
@@ -142,12 +158,17 @@ struct Tee<'a> {
     collected: Collected,
     max: u64,
     on_output: Option<&'a mut OnOutput<'a>>,
+    /// `on_output` wanted no more.
+    refused: bool,
 }
 
 impl Sink for Tee<'_> {
     fn output(&mut self, stream: Stream, bytes: &[u8]) -> ControlFlow<()> {
         if let Some(on_output) = &mut self.on_output {
-            on_output(stream, bytes)?;
+            self.refused = on_output(stream, bytes).is_break();
+        }
+        if self.refused {
+            return ControlFlow::Break(());
         }
         self.collected.add(stream, bytes, self.max)
     }

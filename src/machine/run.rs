@@ -1,4 +1,5 @@
 use std::io;
+use std::ops::ControlFlow;
 
 use zeroboot_proto as proto;
 use zeroboot_proto::{Event, Stage};
@@ -24,9 +25,8 @@ pub enum Stop {
 /// How a guest brings its machine to an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// An exception while handling an exception while handling an exception: how a Linux without
-    /// other means reboots, and what is left of a kernel panic.
-    #[error("the guest shut down (triple fault)")]
+    /// A reset or a triple fault: a kernel that panicked reboots.
+    #[error("the guest reset its machine (a kernel panic?)")]
     Shutdown,
     /// An instruction in the guest's ring 0 that neither KVM nor the VMM can finish.
     #[error("the guest's kernel executed an instruction that this host's KVM cannot emulate")]
@@ -95,10 +95,10 @@ fn settle(ports: &mut crate::device::Ports, exit: Exit<'_>) -> Settled {
             data.fill(0xff);
             Settled::Continue
         }
-        Exit::IoOut(port, data) => {
-            ports.write(port, data);
-            Settled::Continue
-        }
+        Exit::IoOut(port, data) => match ports.write(port, data) {
+            ControlFlow::Continue(()) => Settled::Continue,
+            ControlFlow::Break(()) => Settled::Stop(Stop::Fault(Fault::Shutdown)),
+        },
         Exit::IoIn(port, data) => {
             ports.read(port, data);
             Settled::Continue

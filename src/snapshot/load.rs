@@ -46,9 +46,10 @@ impl Snapshot {
     ///
     /// Budget: 2 ms, whatever the memory's size.
     pub fn load(dir: &Path, options: LoadOptions) -> Result<Self> {
+        // First, since "no such snapshot" is worth saying on a host without KVM, too.
+        let (manifest, bytes) = read_manifest(dir)?;
         let host = Host::open()?;
         let traits = host.traits()?;
-        let (manifest, bytes) = read_manifest(dir)?;
         check_host(dir, &manifest, traits)?;
         let state_path = dir.join(STATE);
         let state = decode(&read_small(&state_path)?, &bytes)

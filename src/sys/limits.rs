@@ -7,8 +7,8 @@ use super::{Cancel, KickGuard, Registration, Result, Timer};
 pub struct Limits {
     /// When to stop; never, if absent.
     pub deadline: Option<Instant>,
-    /// Who may stop it.
-    pub cancel: Option<Cancel>,
+    /// Who may stop it: for a run the caller, and whoever ends the sandbox.
+    pub cancel: [Option<Cancel>; 2],
 }
 
 /// Limits in force for the calling thread, until dropped.
@@ -16,7 +16,7 @@ pub struct Limits {
 pub struct Armed<'a> {
     limits: &'a Limits,
     // Dropped in this order: nobody kicks the thread any more when the guard gives up the signal.
-    _registration: Option<Registration>,
+    _registrations: [Option<Registration>; 2],
     _timer: Option<Timer>,
     guard: KickGuard,
 }
@@ -33,7 +33,7 @@ pub enum Expired {
 impl Limits {
     /// No more than `timeout` from now.
     pub fn within(timeout: Duration) -> Self {
-        Limits { deadline: Instant::now().checked_add(timeout), cancel: None }
+        Limits { deadline: Instant::now().checked_add(timeout), ..Self::default() }
     }
 
     /// Puts the limits in force.
@@ -43,7 +43,7 @@ impl Limits {
         Ok(Armed {
             limits: self,
             _timer: delay.map(Timer::arm).transpose()?,
-            _registration: self.cancel.as_ref().map(Cancel::register),
+            _registrations: self.cancel.each_ref().map(|c| c.as_ref().map(Cancel::register)),
             guard,
         })
     }
@@ -52,7 +52,7 @@ impl Limits {
 impl Armed<'_> {
     /// Whether it is time to stop. Asked after each exit, it bounds a guest that exits in a loop.
     pub fn expired(&self) -> Option<Expired> {
-        if self.limits.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
+        if self.limits.cancel.iter().flatten().any(Cancel::is_cancelled) {
             return Some(Expired::Cancelled);
         }
         let deadline = self.limits.deadline?;

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod death;
+mod log;
 mod mounts;
 mod network;
 mod runtime;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         Ok(opened) => opened,
         Err(error) => {
             // Without a channel, the kernel's panic over a lost PID 1 is what the host can see.
-            eprintln!("zeroboot: {error}");
+            log::say(&error);
             return ExitCode::FAILURE;
         }
     };
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
             reap(runtime, &mut channel)
         }
         Err(error) => {
-            eprintln!("zeroboot: the runtime cannot be started: {error}");
+            log::say(&format!("the runtime cannot be started: {error}"));
             channel.dead(Death::Exited, CANNOT_START);
             sleep_forever()
         }
@@ -66,8 +67,8 @@ fn reap(runtime: Pid, channel: &mut Channel) -> ! {
     while let Ok(ended) = wait(WaitOptions::empty()) {
         let Some((pid, status)) = ended else { continue };
         if pid == runtime {
-            let (death, detail) = death::classify(status);
-            eprintln!("zeroboot: the runtime {}", death::describe(death, detail));
+            let (death, detail) = death::classify(runtime, status);
+            log::say(&format!("the runtime {}", death::describe(death, detail)));
             channel.dead(death, detail);
         }
     }

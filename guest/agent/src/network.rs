@@ -22,8 +22,7 @@ pub fn loopback_up() -> Result<()> {
 
 fn set_up(index: u32) -> std::result::Result<(), Errno> {
     // Protocol 0 is NETLINK_ROUTE.
-    let socket =
-        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     send(&socket, &new_link(index), SendFlags::empty())?;
     Ok(())
 }

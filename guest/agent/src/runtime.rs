@@ -9,7 +9,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Pid;
 use zeroboot_driver::Device;
 
-use crate::Result;
+use crate::{Result, log};
 
 /// Set by the kernel from its command line.
 const NAME_VARIABLE: &str = "ZB_RUNTIME";
@@ -65,13 +65,16 @@ impl Definition {
         Some(())
     }
 
-    /// Starts the runtime as an ordinary user who holds nothing of root's but the open device. Its
-    /// output goes to the console until it says that it is ready.
+    /// Starts the runtime as an ordinary user who holds nothing of root's but the open device and,
+    /// until the runtime replaces its standard descriptors, the boot log.
     pub fn start(&self, device: &Device) -> Result<Pid> {
         let channel = device.file();
         // The device must survive the exec.
         fcntl_setfd(channel, FdFlags::empty()).map_err(|e| format!("hand on the channel: {e}"))?;
-        let child = self.command(channel).spawn();
+        let log = log::open().map_err(|e| format!("open the boot log: {e}"))?;
+        let log_again = log.try_clone().map_err(|e| format!("open the boot log: {e}"))?;
+        let mut command = self.command(channel);
+        let child = command.stdout(log).stderr(log_again).spawn();
         let child = child.map_err(|e| format!("start {}: {e}", self.argv[0]))?;
         let score = format!("/proc/{}/oom_score_adj", child.id());
         fs::write(&score, OOM_SCORE).map_err(|e| format!("write {score}: {e}"))?;

@@ -11,7 +11,8 @@ use zeroboot_proto::{DOORBELL_SIZE, MAILBOX_SIZE};
 use crate::mailbox::{Bell, Mailbox};
 
 const DEVICE: &str = "/dev/zeroboot";
-const STANDARD_OUTPUTS: [(&str, i32); 2] = [("/dev/zeroboot-stdout", 1), ("/dev/zeroboot-stderr", 2)];
+const STANDARD_OUTPUTS: [(&str, i32); 2] =
+    [("/dev/zeroboot-stdout", 1), ("/dev/zeroboot-stderr", 2)];
 
 /// `/dev/zeroboot`, which only root can open; an open one may be handed to another process.
 pub struct Device(File);

@@ -82,7 +82,8 @@ impl Mailbox {
     }
 
     fn at(&self, offset: u32, len: usize) -> *mut u8 {
-        let fits = (offset as usize).checked_add(len).is_some_and(|end| end <= MAILBOX_SIZE as usize);
+        let fits =
+            (offset as usize).checked_add(len).is_some_and(|end| end <= MAILBOX_SIZE as usize);
         assert!(fits, "mailbox access: {len} bytes at {offset:#x} of {MAILBOX_SIZE:#x}");
         // SAFETY: offset <= MAILBOX_SIZE, the size of the memory at base.
         unsafe { self.base.as_ptr().add(offset as usize) }

@@ -35,11 +35,26 @@ def sources(top, skip=()):
                 yield os.path.relpath(os.path.join(directory, name), top)
 
 
-def archive(stdlib, target):
-    """Writes the standard library's archive."""
+def preloaded(runtime, stdlib):
+    """Sources of the modules that the runtime imports before its first request."""
+    sys.path.insert(0, runtime)
+    from zeroboot_guest import archive, loop, preload
+
+    del archive, loop, sys.path[0]
+    preload.preload()
+    files = (getattr(module, "__file__", None) or "" for module in list(sys.modules.values()))
+    return {os.path.relpath(file, stdlib) for file in files if file.startswith(stdlib)}
+
+
+def archive(stdlib, target, first):
+    """Writes the standard library's archive, the members in ``first`` before all others. How many
+    bytes those take is the archive's comment."""
     skip = ("lib-dynload", "dist-packages", "site-packages", "test", "tests")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as out:
-        for path in sources(stdlib, skip):
+        paths = sorted(sources(stdlib, skip), key=lambda path: path not in first)
+        for path in paths:
+            if path not in first and not out.comment:
+                out.comment = str(out.fp.tell()).encode()
             code = compiled(os.path.join(stdlib, path), f"{STDLIB_IN_IMAGE}/{path}")
             out.writestr(zipfile.ZipInfo(path + "c", NO_TIME), code)
 
@@ -54,7 +69,7 @@ def in_place(top):
 
 
 def main(stdlib, target, runtime):
-    archive(stdlib, target)
+    archive(stdlib, target, preloaded(runtime, stdlib))
     in_place(runtime)
 
 

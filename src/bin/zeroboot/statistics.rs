@@ -11,8 +11,14 @@ impl Samples {
         self.0.push(sample);
     }
 
+    /// How many there are.
+    #[allow(dead_code, reason = "for benches, which share this file")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The smallest sample that is not smaller than this share of them; the nearest-rank method.
-    fn percentile(&self, share: f64) -> Duration {
+    pub fn percentile(&self, share: f64) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         let rank = (share * sorted.len() as f64).ceil() as usize;
@@ -38,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_samples_that_were_taken() {
+    pub fn percentiles_are_samples_that_were_taken() {
         let mut samples = Samples::default();
         (1..=100).for_each(|i| samples.add(Duration::from_millis(i)));
         assert_eq!(samples.percentile(0.5), Duration::from_millis(50));

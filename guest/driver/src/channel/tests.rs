@@ -114,8 +114,10 @@ fn records_are_aligned_numbered_and_need_no_bell() {
     let mut host = host.borrow_mut();
     assert_eq!(host.view.load(Field::OUTPUT_USED), 16 + 24);
     host.drain();
-    let expected =
-        [(0, Some(Stream::Stdout), b"abc".to_vec()), (2, Some(Stream::Stderr), b"defghijkl".to_vec())];
+    let expected = [
+        (0, Some(Stream::Stdout), b"abc".to_vec()),
+        (2, Some(Stream::Stderr), b"defghijkl".to_vec()),
+    ];
     assert_eq!(host.records, expected);
     assert!(host.rung.is_empty());
 }
@@ -167,7 +169,8 @@ fn the_smallest_rest_of_an_area_is_used() {
 #[test]
 fn a_scribbled_header_costs_output_and_not_memory_safety() {
     let (mut channel, host) = channel();
-    for (start, used) in [(u32::MAX, u32::MAX), (0, u32::MAX), (3, 5), (0xbffff, 1), (u32::MAX, 0)] {
+    for (start, used) in [(u32::MAX, u32::MAX), (0, u32::MAX), (3, 5), (0xbffff, 1), (u32::MAX, 0)]
+    {
         host.borrow().view.store(Field::OUTPUT_START, start);
         host.borrow().view.store(Field::OUTPUT_USED, used);
         host.borrow().view.store(Field::PAYLOAD_LEN, u32::MAX);

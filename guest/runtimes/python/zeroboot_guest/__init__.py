@@ -3,6 +3,8 @@
 One module a concern:
 
     loop        requests, one after the other
+    headroom    memory for small objects, taken in advance
+    archive     imports without system calls
     preload     what is imported before the first request
     program     one program: namespace, execution, exit code
     ending      what CPython does when a program ends, so that another can follow

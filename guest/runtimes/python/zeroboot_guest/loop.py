@@ -3,6 +3,8 @@
 import gc
 import os
 
+from . import headroom
+from .archive import map_standard_library
 from .preload import preload, set_up_site
 from .program import Runner
 
@@ -13,6 +15,7 @@ class Runtime:
     def __init__(self, channel, numbers):
         self._channel = channel
         self._runner = Runner(channel)
+        self._headroom = None
         self._answers = {numbers.RUN: self._run, numbers.SETTLE: self._settle}
 
     def serve(self):
@@ -28,6 +31,8 @@ class Runtime:
     def _settle(self):
         """Gets the heap into the state that every fork starts with."""
         self._runner.reporter.forget()
+        if self._headroom is None:
+            self._headroom = headroom.make()
         gc.collect()
         # What lives now will live in every fork; a collection must not even look at it, because
         # looking writes to it.
@@ -41,8 +46,11 @@ def main(extension):
     channel = extension.Channel(descriptor)
     os.close(descriptor)
     channel.started()
+    archive = map_standard_library()
     set_up_site()
     preload()
+    if archive:
+        archive.forget_beginning()
     runtime = Runtime(channel, extension)
     extension.capture_output()
     runtime.serve()

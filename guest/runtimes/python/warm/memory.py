@@ -1,0 +1,6 @@
+# Takes memory as programs do, so that forks find it there: small objects, large ones, text.
+numbers = [i * 1000003 for i in range(60_000)]
+table = {i: str(i) for i in range(15_000)}
+text = "x" * 1_000_000
+matrix = [[i * j for j in range(100)] for i in range(100)]
+print(len(numbers), len(table), len(text), sum(map(sum, matrix)))

@@ -1,0 +1,478 @@
+/* Programs in virtual machines, through the header alone: guest CASE TEMPLATE_DIR */
+#define _DEFAULT_SOURCE
+#include "check.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *template_dir;
+static zb_snapshot *snapshot;
+
+static void wait_ms(long ms) {
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static double now_ms(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
+}
+
+static zb_sandbox *fork_one(void) {
+    zb_sandbox *sandbox = NULL;
+    CHECK_OK(zb_fork(snapshot, NULL, &sandbox, err));
+    return sandbox;
+}
+
+static zb_run_options program(const char *code) {
+    zb_run_options opts;
+    ZB_INIT(opts);
+    opts.code = code;
+    opts.code_len = strlen(code);
+    return opts;
+}
+
+static zb_result *run_with(zb_sandbox *sandbox, const zb_run_options *opts) {
+    zb_result *result = NULL;
+    CHECK_OK(zb_run(sandbox, opts, &result, err));
+    return result;
+}
+
+static zb_result *run(zb_sandbox *sandbox, const char *code) {
+    zb_run_options opts = program(code);
+    return run_with(sandbox, &opts);
+}
+
+static int prints(zb_result *result, const char *text) {
+    size_t len;
+    const char *bytes = zb_result_stdout(result, &len);
+    return len == strlen(text) && memcmp(bytes, text, len) == 0;
+}
+
+static const char *LOOP = "while True: pass";
+
+static void a_program_prints_and_exits(void) {
+    zb_sandbox *sandbox = fork_one();
+    zb_result *result = run(sandbox, "import sys\n"
+                                     "print(6*7)\n"
+                                     "print('oops', file=sys.stderr)\n"
+                                     "sys.exit(3)");
+    size_t len;
+    CHECK(zb_result_outcome(result) == ZB_OUTCOME_EXITED);
+    CHECK(zb_result_exit_code(result) == 3 && zb_result_signal(result) == 0);
+    CHECK(prints(result, "42\n"));
+    CHECK(memcmp(zb_result_stderr(result, &len), "oops\n", 5) == 0 && len == 5);
+    CHECK(zb_result_elapsed_ns(result) > 0);
+    CHECK(strstr(zb_result_message(result), "code 3") != NULL);
+    CHECK(zb_sandbox_is_alive(sandbox));
+    zb_result_free(result);
+    zb_free(sandbox);
+}
+
+static void a_program_may_be_empty_but_not_missing(void) {
+    zb_sandbox *sandbox = fork_one();
+    zb_result *result = run(sandbox, "");
+    zb_run_options opts;
+    CHECK(zb_result_exit_code(result) == 0 && prints(result, ""));
+    zb_result_free(result);
+    CHECK_FAILS(zb_run(sandbox, NULL, &result, err), ZB_ERR_INVALID_ARGUMENT, "code is NULL");
+    ZB_INIT(opts);
+    opts.code_len = 5;
+    CHECK_FAILS(zb_run(sandbox, &opts, &result, err), ZB_ERR_INVALID_ARGUMENT, "code is NULL");
+    opts = program("x");
+    opts.code_len = (size_t)-1;
+    CHECK_FAILS(zb_run(sandbox, &opts, &result, err), ZB_ERR_INVALID_ARGUMENT, "code_len");
+    CHECK(result == NULL && zb_sandbox_is_alive(sandbox));
+    zb_free(sandbox);
+}
+
+static void a_program_that_is_too_long_is_refused_and_does_no_harm(void) {
+    zb_sandbox *sandbox = fork_one();
+    size_t len = 64 << 20;
+    char *code = malloc(len);
+    zb_run_options opts = program("");
+    zb_result *result = NULL;
+    CHECK(code != NULL);
+    memset(code, ' ', len);
+    opts.code = code;
+    opts.code_len = len;
+    CHECK_FAILS(zb_run(sandbox, &opts, &result, err), ZB_ERR_INVALID_ARGUMENT, "67108864");
+    free(code);
+    result = run(sandbox, "print('still here')");
+    CHECK(prints(result, "still here\n"));
+    zb_result_free(result);
+    zb_free(sandbox);
+}
+
+static void handles_may_be_freed_in_any_order(void) {
+    zb_sandbox *sandbox = fork_one();
+    zb_result *result;
+    CHECK(strcmp(zb_snapshot_runtime(snapshot), "python") == 0);
+    CHECK(zb_snapshot_memory_bytes(snapshot) >= 32 << 20);
+    zb_snapshot_free(snapshot);
+    snapshot = NULL;
+    result = run(sandbox, "print('here')");
+    zb_free(sandbox);
+    CHECK(prints(result, "here\n"));
+    zb_result_free(result);
+}
+
+static void a_sandbox_is_dead_after_a_timeout_and_says_so(void) {
+    zb_sandbox *sandbox = fork_one();
+    zb_run_options opts = program(LOOP);
+    zb_result *result;
+    double start = now_ms();
+    opts.timeout_ms = 100;
+    result = run_with(sandbox, &opts);
+    CHECK(now_ms() - start >= 100);
+    CHECK(zb_result_outcome(result) == ZB_OUTCOME_TIMED_OUT);
+    CHECK(zb_result_exit_code(result) == -1);
+    zb_result_free(result);
+    CHECK(!zb_sandbox_is_alive(sandbox));
+    CHECK_FAILS(zb_run(sandbox, &opts, &result, err), ZB_ERR_DEAD, "timeout");
+    CHECK(result == NULL);
+    zb_free(sandbox);
+}
+
+struct run_in_thread {
+    zb_sandbox *sandbox;
+    zb_run_options opts;
+    zb_status status;
+    uint32_t outcome;
+    double ended_ms;
+    atomic_int started;
+    pthread_t thread;
+};
+
+/* A program that loops says first that it has started. */
+static const char *SAY_AND_LOOP = "print('go', flush=True)\nimport os\nos.write(1, b'x' * (8 << 20))\n"
+                                  "while True: pass";
+
+static int32_t note_start(void *user, zb_stream stream, const char *data, size_t len) {
+    struct run_in_thread *run = user;
+    (void)stream, (void)data, (void)len;
+    atomic_store(&run->started, 1);
+    return 0;
+}
+
+static void *run_thread(void *user) {
+    struct run_in_thread *run = user;
+    zb_result *result;
+    run->status = zb_run(run->sandbox, &run->opts, &result, NULL);
+    run->ended_ms = now_ms();
+    run->outcome = zb_result_outcome(result);
+    zb_result_free(result);
+    return NULL;
+}
+
+static void start(struct run_in_thread *run, zb_cancel *cancel) {
+    run->opts = program(SAY_AND_LOOP);
+    run->opts.cancel = cancel;
+    run->opts.on_output = note_start;
+    run->opts.on_output_user = run;
+    atomic_init(&run->started, 0);
+    CHECK(pthread_create(&run->thread, NULL, run_thread, run) == 0);
+    while (!atomic_load(&run->started)) {
+        wait_ms(1);
+    }
+    wait_ms(20);
+}
+
+static void a_token_cancels_from_another_thread_and_stays_triggered(void) {
+    struct run_in_thread in_flight;
+    zb_cancel *cancel = NULL;
+    zb_sandbox *other = fork_one();
+    zb_run_options opts = program("print(1)");
+    zb_result *result;
+    double triggered;
+    CHECK_OK(zb_cancel_new(&cancel, err));
+    in_flight.sandbox = fork_one();
+    start(&in_flight, cancel);
+    triggered = now_ms();
+    zb_cancel_trigger(cancel);
+    CHECK(pthread_join(in_flight.thread, NULL) == 0);
+    CHECK(in_flight.status == ZB_OK && in_flight.outcome == ZB_OUTCOME_CANCELLED);
+    CHECK(in_flight.ended_ms - triggered < 50);
+    zb_free(in_flight.sandbox);
+
+    opts.cancel = cancel;
+    result = run_with(other, &opts);
+    CHECK(zb_result_outcome(result) == ZB_OUTCOME_CANCELLED);
+    zb_result_free(result);
+    zb_cancel_free(cancel);
+    zb_free(other);
+}
+
+static void a_token_may_be_freed_while_a_run_has_it(void) {
+    zb_cancel *cancel = NULL;
+    struct run_in_thread in_flight;
+    CHECK_OK(zb_cancel_new(&cancel, err));
+    in_flight.sandbox = fork_one();
+    start(&in_flight, cancel);
+    zb_cancel_free(cancel);
+    zb_free(in_flight.sandbox);
+    CHECK(pthread_join(in_flight.thread, NULL) == 0);
+    CHECK(in_flight.outcome == ZB_OUTCOME_CANCELLED);
+}
+
+static void a_call_that_overlaps_another_is_refused_and_does_not_disturb_it(void) {
+    struct run_in_thread in_flight;
+    zb_run_options opts = program("print(1)");
+    zb_result *result = (zb_result *)1;
+    zb_cancel *cancel = NULL;
+    CHECK_OK(zb_cancel_new(&cancel, err));
+    in_flight.sandbox = fork_one();
+    start(&in_flight, cancel);
+    CHECK_FAILS(zb_run(in_flight.sandbox, &opts, &result, err), ZB_ERR_BUSY, "busy");
+    CHECK(result == NULL);
+    CHECK(zb_sandbox_is_alive(in_flight.sandbox));
+    zb_cancel_trigger(cancel);
+    CHECK(pthread_join(in_flight.thread, NULL) == 0);
+    CHECK(in_flight.outcome == ZB_OUTCOME_CANCELLED);
+    zb_cancel_free(cancel);
+    zb_free(in_flight.sandbox);
+}
+
+static void a_free_during_a_run_cancels_it_and_waits(void) {
+    struct run_in_thread in_flight;
+    double freed;
+    in_flight.sandbox = fork_one();
+    start(&in_flight, NULL);
+    freed = now_ms();
+    zb_free(in_flight.sandbox);
+    CHECK(now_ms() - freed < 500);
+    CHECK(pthread_join(in_flight.thread, NULL) == 0);
+    CHECK(in_flight.status == ZB_OK && in_flight.outcome == ZB_OUTCOME_CANCELLED);
+}
+
+struct callback {
+    zb_sandbox *sandbox;
+    zb_status status;
+    size_t bytes[3];
+    int32_t answer;
+};
+
+static int32_t count(void *user, zb_stream stream, const char *data, size_t len) {
+    struct callback *seen = user;
+    CHECK(stream == ZB_STREAM_STDOUT || stream == ZB_STREAM_STDERR);
+    CHECK(data != NULL && len > 0);
+    seen->bytes[stream] += len;
+    return seen->answer;
+}
+
+static void output_comes_in_pieces_and_in_the_result(void) {
+    struct callback seen = {0};
+    zb_run_options opts = program("import sys\n"
+                                  "for i in range(300): print('x' * 9999)\n"
+                                  "print('e' * 99, file=sys.stderr)");
+    zb_result *result;
+    size_t len;
+    seen.sandbox = fork_one();
+    opts.on_output = count;
+    opts.on_output_user = &seen;
+    result = run_with(seen.sandbox, &opts);
+    CHECK(zb_result_exit_code(result) == 0);
+    zb_result_stdout(result, &len);
+    CHECK(len == 3000000 && seen.bytes[ZB_STREAM_STDOUT] == len);
+    zb_result_stderr(result, &len);
+    CHECK(len == 100 && seen.bytes[ZB_STREAM_STDERR] == len);
+    zb_result_free(result);
+    zb_free(seen.sandbox);
+}
+
+static void a_callback_that_wants_no_more_cancels_the_run(void) {
+    struct callback seen = {0};
+    zb_run_options opts = program(SAY_AND_LOOP);
+    zb_result *result;
+    seen.sandbox = fork_one();
+    seen.answer = 1;
+    opts.on_output = count;
+    opts.on_output_user = &seen;
+    result = run_with(seen.sandbox, &opts);
+    CHECK(zb_result_outcome(result) == ZB_OUTCOME_CANCELLED);
+    CHECK(!zb_sandbox_is_alive(seen.sandbox));
+    zb_result_free(result);
+    zb_free(seen.sandbox);
+}
+
+static int32_t run_inside(void *user, zb_stream stream, const char *data, size_t len) {
+    struct callback *seen = user;
+    zb_run_options opts = program("print(1)");
+    zb_sandbox *other = fork_one();
+    zb_result *result;
+    (void)stream, (void)data, (void)len;
+    seen->status = zb_run(seen->sandbox, &opts, &result, NULL);
+    result = run(other, "print(2)");
+    CHECK(prints(result, "2\n"));
+    zb_result_free(result);
+    zb_free(other);
+    return 0;
+}
+
+static void a_callback_may_use_other_sandboxes_but_not_its_own(void) {
+    struct callback seen = {0};
+    zb_run_options opts = program("print('callback')");
+    zb_result *result;
+    seen.sandbox = fork_one();
+    opts.on_output = run_inside;
+    opts.on_output_user = &seen;
+    result = run_with(seen.sandbox, &opts);
+    CHECK(zb_result_exit_code(result) == 0 && prints(result, "callback\n"));
+    CHECK(seen.status == ZB_ERR_BUSY);
+    zb_result_free(result);
+    zb_free(seen.sandbox);
+}
+
+static int32_t free_inside(void *user, zb_stream stream, const char *data, size_t len) {
+    struct callback *seen = user;
+    (void)stream, (void)data, (void)len;
+    zb_free(seen->sandbox);
+    seen->sandbox = NULL;
+    return 0;
+}
+
+static void a_callback_may_free_its_own_sandbox(void) {
+    struct callback seen = {0};
+    zb_run_options opts = program(SAY_AND_LOOP);
+    zb_result *result;
+    seen.sandbox = fork_one();
+    opts.on_output = free_inside;
+    opts.on_output_user = &seen;
+    result = run_with(seen.sandbox, &opts);
+    CHECK(seen.sandbox == NULL);
+    CHECK(zb_result_outcome(result) == ZB_OUTCOME_CANCELLED);
+    zb_result_free(result);
+}
+
+static void output_beyond_its_limit_ends_the_run_and_the_rest_is_kept(void) {
+    zb_sandbox *sandbox = fork_one();
+    zb_run_options opts = program("while True: print('x' * 1000)");
+    zb_result *result;
+    size_t len;
+    opts.max_output_bytes = 100000;
+    result = run_with(sandbox, &opts);
+    zb_result_stdout(result, &len);
+    CHECK(zb_result_outcome(result) == ZB_OUTCOME_OUTPUT_LIMIT && len == 100000);
+    zb_result_free(result);
+    zb_free(sandbox);
+}
+
+static void a_process_that_exits_or_dies_has_an_outcome_of_its_own(void) {
+    zb_sandbox *exits = fork_one(), *dies = fork_one();
+    zb_result *result = run(exits, "import os; os._exit(5)");
+    CHECK(zb_result_outcome(result) == ZB_OUTCOME_PROCESS_EXITED);
+    CHECK(zb_result_exit_code(result) == 5);
+    zb_result_free(result);
+    result = run(dies, "import os; os.kill(os.getpid(), 9)");
+    CHECK(zb_result_outcome(result) == ZB_OUTCOME_SIGNALED);
+    CHECK(zb_result_signal(result) == 9 && zb_result_exit_code(result) == -1);
+    zb_result_free(result);
+    CHECK(!zb_sandbox_is_alive(exits) && !zb_sandbox_is_alive(dies));
+    zb_free(exits);
+    zb_free(dies);
+}
+
+static void a_child_of_fork_2_gets_an_error_and_the_parent_goes_on(void) {
+    zb_sandbox *sandbox = fork_one();
+    zb_run_options opts = program("print('parent')");
+    zb_result *result;
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        zb_sandbox *other;
+        CHECK_FAILS(zb_run(sandbox, &opts, &result, err), ZB_ERR_WRONG_PROCESS, "fork(2)");
+        CHECK_FAILS(zb_fork(snapshot, NULL, &other, err), ZB_ERR_WRONG_PROCESS, "fork(2)");
+        CHECK(!zb_sandbox_is_alive(sandbox));
+        zb_free(sandbox);
+        zb_snapshot_free(snapshot);
+        CHECK_OK(zb_snapshot_load(template_dir, NULL, &snapshot, err));
+        sandbox = fork_one();
+        result = run(sandbox, "print('child')");
+        CHECK(prints(result, "child\n"));
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    result = run_with(sandbox, &opts);
+    CHECK(prints(result, "parent\n"));
+    zb_result_free(result);
+    zb_free(sandbox);
+}
+
+static void signals_masks_and_handlers_are_as_they_were(void) {
+    zb_sandbox *sandbox = fork_one();
+    zb_run_options opts = program(LOOP);
+    sigset_t before, after;
+    struct sigaction old, new;
+    int signal;
+    CHECK(sigaction(SIGRTMIN + 13, NULL, &old) == 0);
+    CHECK(pthread_sigmask(SIG_BLOCK, NULL, &before) == 0);
+    opts.timeout_ms = 30;
+    zb_result_free(run_with(sandbox, &opts));
+    zb_free(sandbox);
+    CHECK(pthread_sigmask(SIG_BLOCK, NULL, &after) == 0);
+    for (signal = 1; signal <= SIGRTMAX; signal++) {
+        CHECK(sigismember(&before, signal) == sigismember(&after, signal));
+    }
+    CHECK(sigaction(SIGRTMIN + 13, NULL, &new) == 0);
+    CHECK(old.sa_handler == new.sa_handler);
+}
+
+static int open_files(void) {
+    int fd, count = 0;
+    for (fd = 0; fd < 1024; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+static void nothing_is_left_open_and_nothing_is_inherited_by_exec(void) {
+    int before = open_files(), fd;
+    zb_sandbox *sandbox = fork_one();
+    for (fd = 3; fd < 1024; fd++) {
+        int flags = fcntl(fd, F_GETFD);
+        CHECK(flags < 0 || flags & FD_CLOEXEC);
+    }
+    zb_result_free(run(sandbox, "print(1)"));
+    zb_free(sandbox);
+    CHECK(open_files() == before);
+    zb_snapshot_free(snapshot);
+    snapshot = NULL;
+    CHECK(open_files() == 3);
+}
+
+int main(int argc, char **argv) {
+    static const struct test_case cases[] = {
+        CASE(a_program_prints_and_exits),
+        CASE(a_program_may_be_empty_but_not_missing),
+        CASE(a_program_that_is_too_long_is_refused_and_does_no_harm),
+        CASE(handles_may_be_freed_in_any_order),
+        CASE(a_sandbox_is_dead_after_a_timeout_and_says_so),
+        CASE(a_token_cancels_from_another_thread_and_stays_triggered),
+        CASE(a_token_may_be_freed_while_a_run_has_it),
+        CASE(a_call_that_overlaps_another_is_refused_and_does_not_disturb_it),
+        CASE(a_free_during_a_run_cancels_it_and_waits),
+        CASE(output_comes_in_pieces_and_in_the_result),
+        CASE(a_callback_that_wants_no_more_cancels_the_run),
+        CASE(a_callback_may_use_other_sandboxes_but_not_its_own),
+        CASE(a_callback_may_free_its_own_sandbox),
+        CASE(output_beyond_its_limit_ends_the_run_and_the_rest_is_kept),
+        CASE(a_process_that_exits_or_dies_has_an_outcome_of_its_own),
+        CASE(a_child_of_fork_2_gets_an_error_and_the_parent_goes_on),
+        CASE(signals_masks_and_handlers_are_as_they_were),
+        CASE(nothing_is_left_open_and_nothing_is_inherited_by_exec),
+    };
+    int status;
+    CHECK(argc == 3);
+    template_dir = argv[2];
+    CHECK_OK(zb_snapshot_load(template_dir, NULL, &snapshot, err));
+    status = run_case(cases, sizeof cases / sizeof *cases, argv[1]);
+    zb_snapshot_free(snapshot);
+    return status;
+}

@@ -1,0 +1,92 @@
+//! What tests with a real guest share: the template, and a fork of it.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use zeroboot::{LoadOptions, RunOptions, RunResult, Sandbox, Snapshot};
+
+/// The command line that belongs to this build.
+pub const ZEROBOOT: &str = env!("CARGO_BIN_EXE_zeroboot");
+
+/// The Python template's directory. It is built if it is not there or not up to date; the guest's
+/// kernel and image must be there (`make guest`).
+pub fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let lock = std::fs::File::create(std::env::temp_dir().join("zeroboot-test.lock")).unwrap();
+        lock.lock().unwrap();
+        succeed(Command::new(ZEROBOOT).args(["template", "build", "python"]));
+        let path = succeed(Command::new(ZEROBOOT).args(["template", "inspect", "--path", "python"]));
+        PathBuf::from(String::from_utf8(path.stdout).unwrap().trim())
+    })
+}
+
+/// The Python template, loaded once a process.
+pub fn snapshot() -> &'static Arc<Snapshot> {
+    static SNAPSHOT: OnceLock<Arc<Snapshot>> = OnceLock::new();
+    SNAPSHOT.get_or_init(|| Arc::new(Snapshot::load(template(), LoadOptions::default()).unwrap()))
+}
+
+/// A new fork.
+pub fn fork() -> Sandbox {
+    Sandbox::fork(snapshot(), None).unwrap()
+}
+
+/// Runs a program in a new fork, with the default limits.
+pub fn run(code: &str) -> RunResult {
+    fork().run(code.as_bytes(), RunOptions::default()).unwrap()
+}
+
+/// Runs a program in a new fork, with this much time.
+pub fn run_within(code: &str, timeout: Duration) -> RunResult {
+    let options = RunOptions { timeout: Some(timeout), ..RunOptions::default() };
+    fork().run(code.as_bytes(), options).unwrap()
+}
+
+/// What a program prints, which must end well.
+pub fn stdout(code: &str) -> String {
+    printed(&run(code))
+}
+
+/// What a program printed, which must have ended well.
+pub fn printed(result: &RunResult) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(
+        result.outcome,
+        zeroboot::Outcome::Exited(0),
+        "stderr: {}",
+        text(&result.output.stderr)
+    );
+    text(&result.output.stdout)
+}
+
+/// A command that must succeed.
+pub fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// A copy of the template that a test may damage: the large files are links.
+pub fn damaged_copy() -> tempfile::TempDir {
+    let dir = tempfile::tempdir_in(template().parent().unwrap()).unwrap();
+    for file in ["manifest.json", "state.bin", "memory.img", "rootfs.img"] {
+        let (from, to) = (template().join(file), dir.path().join(file));
+        if file.ends_with(".img") {
+            std::fs::hard_link(from, to).unwrap();
+        } else {
+            std::fs::write(to, std::fs::read(from).unwrap()).unwrap();
+        }
+    }
+    dir
+}

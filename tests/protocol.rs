@@ -1,0 +1,41 @@
+//! The guest kernel's driver speaks C; the numbers it shares with the host are compared here.
+
+use std::collections::BTreeMap;
+use std::mem::offset_of;
+
+use zeroboot_proto as proto;
+
+#[test]
+fn the_kernel_driver_has_the_numbers_of_the_protocol() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/guest/kernel/zeroboot.c");
+    let source = std::fs::read_to_string(path).unwrap();
+    let defined: BTreeMap<&str, u64> = source
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.strip_prefix("#define")?.split_whitespace();
+            let (name, value) = (words.next()?, words.next()?);
+            Some((name, number(value)?))
+        })
+        .collect();
+    let expected = [
+        ("ZB_MAILBOX_SIZE", u64::from(proto::MAILBOX_SIZE)),
+        ("ZB_CONSOLE_START", u64::from(proto::CONSOLE_START)),
+        ("ZB_HEADER_CONSOLE_USED", offset_of!(proto::Header, console_used) as u64),
+        ("ZB_HEADER_SEQUENCE", offset_of!(proto::Header, sequence) as u64),
+        ("ZB_EVENT_CONSOLE", u64::from(proto::ring(proto::Event::Console))),
+        ("ZB_STREAM_STDOUT", proto::Stream::Stdout as u64),
+        ("ZB_STREAM_STDERR", proto::Stream::Stderr as u64),
+        ("ZB_RECORD_ALIGN", u64::from(proto::RECORD_ALIGN)),
+    ];
+    for (name, value) in expected {
+        assert_eq!(defined.get(name), Some(&value), "{name}");
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    let text = text.trim_end_matches(['u', 'U', 'l', 'L']);
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
