@@ -105,7 +105,9 @@ fn live_at_once() {
     println!("| fork and first result of all | {seconds:.2} s |");
     println!("| free of all | {freed:.2} s |");
     println!("| private guest memory a fork (smaps, Private_Dirty) | {private} KiB |");
-    println!("| kernel memory a fork (meminfo: slab, page tables, stacks, per-CPU) | {kernel} KiB |");
+    println!(
+        "| kernel memory a fork (meminfo: slab, page tables, stacks, per-CPU) | {kernel} KiB |"
+    );
 }
 
 fn run(sandbox: &mut Sandbox) {
@@ -132,7 +134,9 @@ fn private_kib() -> u64 {
             Some(rest) if ours => sum += first_number(rest),
             Some(_) => {}
             // A mapping's first line begins with its addresses.
-            None if line.contains('-') && !line.contains("kB") => ours = line.contains("memory.img"),
+            None if line.contains('-') && !line.contains("kB") => {
+                ours = line.contains("memory.img")
+            }
             None => {}
         }
     }
@@ -141,8 +145,14 @@ fn private_kib() -> u64 {
 
 /// What the kernel itself uses, all of it: nothing else should run beside this bench.
 fn kernel_kib() -> u64 {
-    const FIELDS: &[&str] =
-        &["SUnreclaim:", "PageTables:", "SecPageTables:", "KernelStack:", "Percpu:", "VmallocUsed:"];
+    const FIELDS: &[&str] = &[
+        "SUnreclaim:",
+        "PageTables:",
+        "SecPageTables:",
+        "KernelStack:",
+        "Percpu:",
+        "VmallocUsed:",
+    ];
     read("/proc/meminfo")
         .lines()
         .filter_map(|line| FIELDS.iter().find_map(|field| line.strip_prefix(field)))

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <zeroboot.h>
 
-static void check(zb_status status, zb_error *error) {
+static void check(zb_status status, zb_error **error) {
     if (status != ZB_OK) {
-        fprintf(stderr, "hello: %s\n", zb_error_message(error));
+        fprintf(stderr, "hello: %s\n", zb_error_message(*error));
         exit(2); /* which frees all */
     }
 }
@@ -23,9 +23,9 @@ int main(int argc, char **argv) {
     ZB_INIT(run);
     run.code = argc > 2 ? argv[2] : "print('hello from a virtual machine')";
     run.code_len = strlen(run.code);
-    check(zb_snapshot_load(argc > 1 ? argv[1] : ".", NULL, &snapshot, &error), error);
-    check(zb_fork(snapshot, NULL, &sandbox, &error), error);
-    check(zb_run(sandbox, &run, &result, &error), error);
+    check(zb_snapshot_load(argc > 1 ? argv[1] : ".", NULL, &snapshot, &error), &error);
+    check(zb_fork(snapshot, NULL, &sandbox, &error), &error);
+    check(zb_run(sandbox, &run, &result, &error), &error);
 
     text = zb_result_stdout(result, &len);
     fwrite(text, 1, len, stdout);

@@ -59,9 +59,7 @@ mod boot;
 mod ffi;
 
 pub use agent::{Collected, Crash, Outcome};
-pub use boot::{
-    Error as BuildError, Plan, Program, Progress, Runtime, Step, Template,
-};
+pub use boot::{Error as BuildError, Plan, Program, Progress, Runtime, Step, Template};
 pub use device::LineSink;
 pub use fork::{Error as RunError, RunOptions, RunResult, Sandbox};
 pub use kvm::{

@@ -72,7 +72,9 @@ fn run_case(command: &mut Command) {
 
 fn misuse(case: &str) {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    run_case(Command::new(PROGRAM.get_or_init(|| compile("tests/abi/misuse.c", "misuse"))).arg(case));
+    run_case(
+        Command::new(PROGRAM.get_or_init(|| compile("tests/abi/misuse.c", "misuse"))).arg(case),
+    );
 }
 
 fn guest(case: &str) {

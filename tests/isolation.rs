@@ -72,7 +72,8 @@ fn held() -> Held {
     let count = |path: &str| fs::read_dir(path).unwrap().count();
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     // Heap and stacks of the test runner's own threads come and go; a guest's are named.
-    let of_guests = |line: &&str| ["memory.img", "rootfs.img", "kvm-vcpu"].iter().any(|n| line.contains(n));
+    let of_guests =
+        |line: &&str| ["memory.img", "rootfs.img", "kvm-vcpu"].iter().any(|n| line.contains(n));
     Held {
         files: count("/proc/self/fd"),
         mappings_of_guests: maps.lines().filter(of_guests).count(),

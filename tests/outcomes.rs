@@ -119,7 +119,10 @@ fn chained_exceptions_are_shown_with_their_causes() {
 fn a_syntax_error_points_at_its_place() {
     let error = failed("print('never printed')\nx = = 1\n");
     assert!(error.contains("line 2\n    x = = 1\n"), "{error}");
-    assert!(error.contains("    ^\n") && error.ends_with("SyntaxError: invalid syntax\n"), "{error}");
+    assert!(
+        error.contains("    ^\n") && error.ends_with("SyntaxError: invalid syntax\n"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -290,9 +293,10 @@ fn a_run_is_cancelled_from_another_thread() {
     let cancel = Cancel::new();
     let (started, has_started) = mpsc::channel();
     let result = std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let canceller = cancel.clone();
+        scope.spawn(move || {
             has_started.recv().unwrap();
-            cancel.cancel();
+            canceller.cancel();
         });
         let mut on_output = |_: Stream, _: &[u8]| {
             started.send(()).unwrap();
@@ -396,11 +400,8 @@ fn output_comes_in_pieces_and_in_order() {
         pieces.push(bytes.to_vec());
         ControlFlow::Continue(())
     };
-    let options = RunOptions {
-        timeout: Some(LONG),
-        on_output: Some(&mut on_output),
-        ..Default::default()
-    };
+    let options =
+        RunOptions { timeout: Some(LONG), on_output: Some(&mut on_output), ..Default::default() };
     let code = b"for i in range(200_000): print(f'{i:>15}')";
     let result = fork().run(code, options).unwrap();
     let expected = numbered_lines(200_000);
@@ -442,13 +443,11 @@ for i in range(3):
     sys.stdout.buffer.write(b'buffer %d\n' % i)
 ";
     let result = run_within(code, LONG);
-    let expected: String = (0..3)
-        .map(|i| format!("print {i}\nwrite {i}\nchild {i}\nbuffer {i}\n"))
-        .collect();
+    let expected: String =
+        (0..3).map(|i| format!("print {i}\nwrite {i}\nchild {i}\nbuffer {i}\n")).collect();
     assert_eq!(printed(&result), expected);
-    let expected: String = (0..3)
-        .map(|i| format!("error {i}\nraw error {i}\nchild error {i}\n"))
-        .collect();
+    let expected: String =
+        (0..3).map(|i| format!("error {i}\nraw error {i}\nchild error {i}\n")).collect();
     assert_eq!(text(&result.output.stderr), expected);
 }
 
@@ -529,6 +528,9 @@ fn a_failed_run_does_not_show_in_the_next() {
 fn a_hundred_runs_in_one_sandbox_are_all_right() {
     let mut sandbox = fork();
     for i in 0..100 {
-        assert_eq!(printed(&run_in(&mut sandbox, &format!("print({i} ** 3)"))), format!("{}\n", i * i * i));
+        assert_eq!(
+            printed(&run_in(&mut sandbox, &format!("print({i} ** 3)"))),
+            format!("{}\n", i * i * i)
+        );
     }
 }

@@ -14,7 +14,12 @@ fn in_guest(source: &str, arguments: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let binary = dir.path().join("program");
     let path = format!("{}/tests/guest/{source}", env!("CARGO_MANIFEST_DIR"));
-    succeed(Command::new("cc").args(["-O2", "-Wall", "-Werror", "-pthread", "-s", "-o"]).arg(&binary).arg(path));
+    succeed(
+        Command::new("cc")
+            .args(["-O2", "-Wall", "-Werror", "-pthread", "-s", "-o"])
+            .arg(&binary)
+            .arg(path),
+    );
     let hex: String =
         std::fs::read(binary).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
@@ -36,19 +41,25 @@ fn six_threads_of_vector_code_under_preemption_corrupt_nothing() {
 #[test]
 fn floats_keep_their_values_from_run_to_run() {
     let mut sandbox = fork();
-    let mut run = |code: &str| {
-        printed(&sandbox.run(code.as_bytes(), RunOptions::default()).unwrap())
-    };
+    let mut run =
+        |code: &str| printed(&sandbox.run(code.as_bytes(), RunOptions::default()).unwrap());
     run("import json, math; json.kept = [math.sqrt(i) for i in range(1000)]");
-    assert_eq!(run("import json, math; print(sum(json.kept) == sum(math.sqrt(i) for i in range(1000)))"), "True\n");
-    assert_eq!(run("import math; print(math.pi.hex(), (0.1 + 0.2).hex())"),
-        "0x1.921fb54442d18p+1 0x1.3333333333334p-2\n");
+    assert_eq!(
+        run("import json, math; print(sum(json.kept) == sum(math.sqrt(i) for i in range(1000)))"),
+        "True\n"
+    );
+    assert_eq!(
+        run("import math; print(math.pi.hex(), (0.1 + 0.2).hex())"),
+        "0x1.921fb54442d18p+1 0x1.3333333333334p-2\n"
+    );
 }
 
 #[test]
 fn rounding_and_exceptions_are_as_the_runtime_set_them() {
-    assert_eq!(stdout("print(1/3, 2**0.5, 1e308*10, round(2.5), 0.1+0.7)"),
-        "0.3333333333333333 1.4142135623730951 inf 2 0.7999999999999999\n");
+    assert_eq!(
+        stdout("print(1/3, 2**0.5, 1e308*10, round(2.5), 0.1+0.7)"),
+        "0.3333333333333333 1.4142135623730951 inf 2 0.7999999999999999\n"
+    );
 }
 
 /// Keeps many integers and floats in registers: a hash and a chaotic map, whose results are off

@@ -124,11 +124,11 @@ build_key() {
 
 kmake() {
     # A clean environment: CFLAGS, ARCH, KBUILD_* or MAKEFLAGS of the caller's would be inputs
-    # that the key does not know.
+    # that the key does not know; so would be an installed rustc or pahole.
     env -i PATH="$PATH" HOME="$work" LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=0 \
         KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970' KBUILD_BUILD_VERSION=1 \
         KBUILD_BUILD_USER=zeroboot KBUILD_BUILD_HOST=zeroboot \
-        make -C "$work/src" ARCH=x86_64 "$@"
+        make -C "$work/src" ARCH=x86_64 RUSTC=false PAHOLE=false "$@"
 }
 
 unpack() {

@@ -201,7 +201,7 @@ describe() {
     printf '  "sha256": "%s",\n' "$(sha256sum "$WORK/out/rootfs.erofs" | cut -d' ' -f1)"
     printf '  "bytes": %s,\n' "$(stat -c %s "$WORK/out/rootfs.erofs")"
     printf '  "rustc": "%s",\n' "$(cd "$ROOT" && rustc --version)"
-    printf '  "mkfs": "%s",\n  "packages": [' "$(mkfs.erofs -V 2>&1 | sed 1q)"
+    printf '  "mkfs": "%s",\n  "packages": [' "$(dpkg-query -W -f 'erofs-utils ${Version}' erofs-utils)"
     while read -r name version sha256; do
         printf '%s\n    { "name": "%s", "version": "%s", "sha256": "%s" }' \
             "$comma" "$name" "$version" "$sha256"

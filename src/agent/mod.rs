@@ -5,4 +5,4 @@ mod guest;
 mod output;
 
 pub use guest::{Crash, Error, Guest, Outcome, RunRequest};
-pub use output::{Collected, OutputReader, Sink, Violation, records};
+pub use output::{Collected, OutputReader, Sink, Violation};

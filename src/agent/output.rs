@@ -33,7 +33,9 @@ pub enum Violation {
     #[error("an output record for stream {0}")]
     Stream(u32),
     /// An area is said to hold less than was read already, or more than it can.
-    #[error("an output area said to hold {claimed} bytes, of which {read} were read and {room} fit")]
+    #[error(
+        "an output area said to hold {claimed} bytes, of which {read} were read and {room} fit"
+    )]
     Used {
         /// What the guest claims.
         claimed: u32,
@@ -143,7 +145,7 @@ fn earlier(x: &Item<'_>, y: &Item<'_>) -> bool {
 
 /// The records in a private copy of an area: sequence number, stream, text. Ends at the first
 /// violation.
-pub fn records(area: &[u8]) -> impl Iterator<Item = Result<(u32, Stream, &[u8]), Violation>> {
+fn records(area: &[u8]) -> impl Iterator<Item = Result<(u32, Stream, &[u8]), Violation>> {
     let mut at = 0usize;
     let mut broken = false;
     std::iter::from_fn(move || {
@@ -159,9 +161,9 @@ pub fn records(area: &[u8]) -> impl Iterator<Item = Result<(u32, Stream, &[u8]),
             })?;
             let record = Record { sequence: word(head, 0), stream_and_len: word(head, 4) };
             let start = at + HEAD;
-            let text = area.get(start..start + record.len() as usize).ok_or(
-                Violation::RecordTooLong { at, len: record.len(), area: area.len() },
-            )?;
+            let text = area
+                .get(start..start + record.len() as usize)
+                .ok_or(Violation::RecordTooLong { at, len: record.len(), area: area.len() })?;
             let stream = record.stream().ok_or(Violation::Stream(record.stream_and_len >> 24))?;
             at = (at + proto::record_size(record.len()) as usize).min(area.len());
             Ok((record.sequence, stream, text))

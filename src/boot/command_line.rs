@@ -29,6 +29,8 @@ const EMULATED: &[&str] = &[
     "zeroboot.emulated_ring0",
     "mitigations=off",
     "rodata=off",
+    "transparent_hugepage=always",
+    "thp_anon=64K,128K:always",
     "clearcpuid=popcnt,smap,smep,cx16,umip,rdrand,rdseed,invpcid,pcid,fsgsbase,erms,fsrm,\
      clflushopt,clwb,xsaveopt,xsavec,xsaves,pku",
 ];

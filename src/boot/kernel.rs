@@ -15,10 +15,8 @@ pub(super) type Memory = GuestMemoryMmap<()>;
 pub(super) fn memory(ram: &Arc<Region>) -> Result<Memory> {
     let region = GuestRegionMmap::with_arc(Arc::clone(ram), GuestAddress(0));
     let regions = region.into_iter().collect();
-    Memory::from_regions(regions).map_err(|e| Error::Kernel {
-        path: "guest memory".into(),
-        why: e.to_string(),
-    })
+    Memory::from_regions(regions)
+        .map_err(|e| Error::Kernel { path: "guest memory".into(), why: e.to_string() })
 }
 
 /// Puts an uncompressed kernel (vmlinux) where its program headers say; its entry point.

@@ -26,8 +26,8 @@ macro_rules! warm {
 const RUNTIMES: &[Runtime] = &[Runtime {
     name: "python",
     ram_bytes: 256 << 20,
-    warm: warm!("python": "print.py", "language.py", "data.py", "errors.py", "exits.py", "memory.py",
-        "files.py", "threads.py", "coroutines.py", "children.py"),
+    warm: warm!("python": "print.py", "language.py", "data.py", "memory.py", "errors.py", "exits.py",
+        "coroutines.py", "files.py", "threads.py", "children.py"),
 }];
 
 impl Runtime {

@@ -109,12 +109,12 @@ impl Template {
 
     /// A machine that stands before the kernel's first instruction.
     fn machine(&self, console: LineSink) -> Result<Machine> {
-        let rootfs = Arc::new(File::open(&self.plan.rootfs).map_err(Error::file(&self.plan.rootfs))?);
+        let rootfs =
+            Arc::new(File::open(&self.plan.rootfs).map_err(Error::file(&self.plan.rootfs))?);
         let rootfs = sys::read_only_of_file(&rootfs, self.layout.rootfs_bytes() as usize)?;
         let (_file, ram) = sys::shared_of_memfd(self.layout.memory_len() as usize)?;
         let console = Console::new(Some(console));
-        let mut machine =
-            Machine::new(&self.host, self.layout, ram, &Arc::new(rootfs), console)?;
+        let mut machine = Machine::new(&self.host, self.layout, ram, &Arc::new(rootfs), console)?;
         machine.mailbox().format();
         let cpuid = guest_cpuid(&self.host, self.traits.ring0, self.traits.tsc_khz)?;
         machine.vcpu().set_cpuid(&cpuid)?;
@@ -130,12 +130,11 @@ impl Template {
     /// the time: the CMOS clock tells whole seconds only.
     fn line_for_now(&self, machine: &mut Machine) -> Result<Cmdline> {
         let tsc = guest_tsc(machine.vcpu())?;
-        let clock = format!("ZB_CLOCK={}@{}", Moment::now().realtime_ns, tsc);
+        let now = Moment::now().realtime_ns;
+        let clock = format!("ZB_CLOCK={now}@{tsc}/{}", self.traits.tsc_khz);
         let mut line = self.command_line.clone();
-        line.insert_str(clock).map_err(|e| Error::Kernel {
-            path: "command line".into(),
-            why: e.to_string(),
-        })?;
+        line.insert_str(clock)
+            .map_err(|e| Error::Kernel { path: "command line".into(), why: e.to_string() })?;
         Ok(line)
     }
 

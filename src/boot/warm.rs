@@ -22,11 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const OUTPUT_MAX: u64 = 1 << 20;
 
 /// Warms up and settles; how many runs it took.
-pub(super) fn up(
-    guest: &mut Guest,
-    programs: &[Program],
-    progress: &dyn Progress,
-) -> Result<u32> {
+pub(super) fn up(guest: &mut Guest, programs: &[Program], progress: &dyn Progress) -> Result<u32> {
     let mut runs = 0;
     let mut quick = Vec::new();
     for program in programs {

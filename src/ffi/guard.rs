@@ -47,20 +47,15 @@ pub unsafe fn give<T>(
     } else {
         caught(body).and_then(|made| made).and_then(boxed)
     };
-    let status = match made {
+    match made {
         Ok(object) => {
             // SAFETY: the caller's promise about out.
             unsafe { set(out, object) };
             ZB_OK
         }
-        Err(failure) => {
-            let status = failure.status;
-            // SAFETY: the caller's promise about err.
-            unsafe { tell(failure, err) };
-            status
-        }
-    };
-    status
+        // SAFETY: the caller's promise about err.
+        Err(failure) => unsafe { tell(failure, err) },
+    }
 }
 
 /// An export that does something and gives nothing but a status.
@@ -73,12 +68,8 @@ pub unsafe fn act(err: *mut *mut zb_error, body: impl FnOnce() -> Result<()>) ->
     unsafe { set(err, ptr::null_mut()) };
     match caught(body).and_then(|done| done) {
         Ok(()) => ZB_OK,
-        Err(failure) => {
-            let status = failure.status;
-            // SAFETY: the caller's promise about err.
-            unsafe { tell(failure, err) };
-            status
-        }
+        // SAFETY: the caller's promise about err.
+        Err(failure) => unsafe { tell(failure, err) },
     }
 }
 
@@ -122,15 +113,19 @@ unsafe fn set<T>(place: *mut *mut T, value: *mut T) {
     }
 }
 
+/// Stores an error; its status.
+///
 /// # Safety
 ///
 /// `err` must be NULL or valid for writing.
-unsafe fn tell(failure: Failure, err: *mut *mut zb_error) {
+unsafe fn tell(failure: Failure, err: *mut *mut zb_error) -> zb_status {
+    let status = failure.status;
     if !err.is_null() {
         let error = caught(|| zb_error::into_raw(failure)).unwrap_or(zb_error::out_of_memory());
         // SAFETY: the caller's promise.
         unsafe { set(err, error) };
     }
+    status
 }
 
 fn caught<T>(body: impl FnOnce() -> T) -> Result<T> {

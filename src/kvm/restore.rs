@@ -17,7 +17,7 @@ pub(super) const IA32_TSC_DEADLINE: u32 = 0x6e0;
 ///
 /// The deadline in a snapshot lies in the past and would fire before the first instruction, at
 /// the cost of a tick's work. Two ticks of the guest kernel (HZ=25) later is early enough.
-pub const TIMER_GRACE: Duration = Duration::from_millis(80);
+const TIMER_GRACE: Duration = Duration::from_millis(80);
 
 /// A state in the form in which the ioctls take it, made once a snapshot.
 #[derive(Debug)]

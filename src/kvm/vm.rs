@@ -94,5 +94,4 @@ impl Vm {
     pub(super) fn take_dirty(&self, slot: Slot, len: usize) -> Result<Vec<u64>> {
         self.fd.get_dirty_log(slot.0, len).map_err(Error::ioctl("KVM_GET_DIRTY_LOG"))
     }
-
 }

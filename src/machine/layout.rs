@@ -59,7 +59,11 @@ impl Layout {
 
     pub(super) fn check(self, ram: &Region, rootfs: &Region) -> Result<()> {
         let same = |want: u64, have: usize| {
-            if want == have as u64 { Ok(()) } else { Err(Error::Memory { want, have: have as u64 }) }
+            if want == have as u64 {
+                Ok(())
+            } else {
+                Err(Error::Memory { want, have: have as u64 })
+            }
         };
         same(self.memory_len(), ram.size())?;
         same(self.rootfs_bytes, rootfs.size())

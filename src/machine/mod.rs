@@ -27,7 +27,6 @@ pub struct Machine {
     ports: Ports,
     mailbox: Mailbox,
     ram: Arc<Region>,
-    layout: Layout,
 }
 
 impl Machine {
@@ -47,7 +46,7 @@ impl Machine {
         vm.map(RAM, 0, &ram, Access::ReadWrite)?;
         vm.map(ROOTFS, Layout::ROOTFS_AT, rootfs, Access::ReadOnly)?;
         let vcpu = vm.into_vcpu()?;
-        Ok(Machine { vcpu, ports: Ports::new(console), mailbox, ram, layout })
+        Ok(Machine { vcpu, ports: Ports::new(console), mailbox, ram })
     }
 
     /// The pages shared with the guest's software.
@@ -63,11 +62,6 @@ impl Machine {
     /// RAM and, behind it, the mailbox.
     pub fn ram(&self) -> &Arc<Region> {
         &self.ram
-    }
-
-    /// Where things are.
-    pub fn layout(&self) -> Layout {
-        self.layout
     }
 
     /// The UART's registers.

@@ -111,9 +111,8 @@ fn change_mask(how: i32, set: u64) -> Result<u64> {
     let mut previous = 0u64;
     // SAFETY: both sets are live locals of the size that is passed; the raw call is used since a
     // glibc sigset_t is 128 bytes of which the kernel knows 8.
-    let done = unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, how, &set, &mut previous, SIGSET_BYTES)
-    };
+    let done =
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &set, &mut previous, SIGSET_BYTES) };
     if done == 0 { Ok(previous) } else { Err(Error::last("rt_sigprocmask")) }
 }
 

@@ -62,8 +62,7 @@ pub fn sealed_copy(file: &File, len: usize) -> Result<File> {
 /// Excludes a mapping from children of fork(2).
 fn advise_dont_fork(region: &Region) -> Result<()> {
     // SAFETY: the range is exactly the region's own, and DONTFORK does not change its contents.
-    let done =
-        unsafe { libc::madvise(region.as_ptr().cast(), region.size(), libc::MADV_DONTFORK) };
+    let done = unsafe { libc::madvise(region.as_ptr().cast(), region.size(), libc::MADV_DONTFORK) };
     if done == 0 { Ok(()) } else { Err(Error::last("madvise DONTFORK")) }
 }
 

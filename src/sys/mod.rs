@@ -15,9 +15,7 @@ pub use error::Error;
 pub(crate) use error::hint;
 pub use kick::{KickGuard, Timer};
 pub use limits::{Armed, Expired, Limits};
-pub use memory::{
-    Region, private_of_file, read_only_of_file, sealed_copy, shared_of_memfd,
-};
+pub use memory::{Region, private_of_file, read_only_of_file, sealed_copy, shared_of_memfd};
 
 /// Result of this layer.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -20,7 +20,8 @@ pub fn template() -> &'static Path {
         let lock = std::fs::File::create(std::env::temp_dir().join("zeroboot-test.lock")).unwrap();
         lock.lock().unwrap();
         succeed(Command::new(ZEROBOOT).args(["template", "build", "python"]));
-        let path = succeed(Command::new(ZEROBOOT).args(["template", "inspect", "--path", "python"]));
+        let path =
+            succeed(Command::new(ZEROBOOT).args(["template", "inspect", "--path", "python"]));
         PathBuf::from(String::from_utf8(path.stdout).unwrap().trim())
     })
 }

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
 mod death;
 mod log;
 mod mounts;
@@ -54,6 +55,7 @@ fn open_channel() -> Result<(Device, Channel)> {
 
 fn boot(device: &Device, channel: &mut Channel) -> Result<Pid> {
     channel.stage(Stage::Init);
+    clock::set()?;
     rustix::system::sethostname(HOSTNAME).map_err(|e| format!("set the host's name: {e}"))?;
     network::loopback_up()?;
     mounts::writable_root()?;

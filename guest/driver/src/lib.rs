@@ -11,8 +11,10 @@
 mod channel;
 mod device;
 mod mailbox;
+mod tsc;
 
 pub use channel::{Channel, UnknownRequest};
 pub use device::{Device, capture_output};
 pub use mailbox::{Bell, Mailbox};
+pub use tsc::read_tsc;
 pub use zeroboot_proto::{Death, Event, Request, Stage, Stream};

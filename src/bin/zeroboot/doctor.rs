@@ -24,18 +24,26 @@ pub fn doctor() -> Result<ExitCode> {
     };
     println!("kvm           {}", host.kind());
     let traits = host.traits()?;
-    println!("ring 0        {}", match traits.ring0 {
-        Ring0::Native => "native",
-        Ring0::Emulated => {
-            "emulated: a guest's system calls and page faults are slow, its computing is not"
+    println!(
+        "ring 0        {}",
+        match traits.ring0 {
+            Ring0::Native => "native",
+            Ring0::Emulated => {
+                "emulated: a guest's system calls and page faults are slow, its computing is not"
+            }
         }
-    });
-    println!("tsc           {} kHz, {}", traits.tsc_khz, match traits.tsc {
-        TscControl::Settable => "can be set: templates work after a reboot and on other machines",
-        TscControl::Raw => {
-            "cannot be set: templates are built again after a reboot, or when the clock is set"
+    );
+    println!(
+        "tsc           {} kHz, {}",
+        traits.tsc_khz,
+        match traits.tsc {
+            TscControl::Settable =>
+                "can be set: templates work after a reboot and on other machines",
+            TscControl::Raw => {
+                "cannot be set: templates are built again after a reboot, or when the clock is set"
+            }
         }
-    });
+    );
     for capability in report(&host) {
         let state = match (capability.present, capability.required) {
             (true, _) => "yes",
@@ -67,7 +75,10 @@ fn artifacts() -> Result<()> {
     show("guest kernel", paths::guest("vmlinux", "guest/kernel/build.sh"));
     for runtime in Runtime::all() {
         let script = format!("guest/rootfs/build.sh {}", runtime.name);
-        show(&format!("{} image", runtime.name), paths::guest(&format!("{}.erofs", runtime.name), &script));
+        show(
+            &format!("{} image", runtime.name),
+            paths::guest(&format!("{}.erofs", runtime.name), &script),
+        );
         let template = paths::template(runtime.name)?;
         let state = if template.is_dir() {
             template.display().to_string()

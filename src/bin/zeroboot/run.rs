@@ -103,8 +103,7 @@ impl Forks {
         let result = sandbox.run(&self.code, options)?;
         let ran = Instant::now();
         drop(sandbox);
-        let times =
-            Times { fork: forked - started, exec: ran - forked, free: ran.elapsed() };
+        let times = Times { fork: forked - started, exec: ran - forked, free: ran.elapsed() };
         Ok((result, times))
     }
 

@@ -124,12 +124,7 @@ fn check_operand(memory: &Memory<'_>, at: u64, wanted: u64, access: Access) -> T
 
 /// The ranges of an area that hold the wanted components.
 fn parts(wanted: u64) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let legacy = [
-        (X87, X87_CONTROL),
-        (SSE | AVX, MXCSR),
-        (X87, X87_STACK),
-        (SSE, XMM),
-    ];
+    let legacy = [(X87, X87_CONTROL), (SSE | AVX, MXCSR), (X87, X87_STACK), (SSE, XMM)];
     let extended = components().iter().map(|c| (c.bit, c.at..c.at + c.len));
     legacy.into_iter().chain(extended).filter(move |(bit, _)| wanted & bit != 0).map(|(_, r)| r)
 }

@@ -4,8 +4,12 @@ from .fake import answers, run
 
 
 class Output(unittest.TestCase):
-    def test_text_is_written_once_at_the_end(self):
-        result = run("for i in range(100): print(i)")
+    def test_each_line_is_written_in_one_piece(self):
+        result = run("for i in range(100): print(i, 'and', i)")
+        self.assertEqual(len(result.pieces), 100)
+
+    def test_a_line_without_an_end_is_written_at_the_end(self):
+        result = run("for i in range(100): print(i, end=' ')")
         self.assertEqual(len(result.pieces), 1)
 
     def test_errors_are_written_line_by_line_in_order(self):

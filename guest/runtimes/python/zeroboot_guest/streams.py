@@ -88,7 +88,9 @@ def standard_input():
 
 def standard_output(sink):
     raw = Output(STDOUT, "<stdout>", sink)
-    stream = io.TextIOWrapper(raw, "utf-8", "surrogateescape", newline="\n")
+    # By lines, as on a terminal: a line costs little here, and a program that is stopped has shown
+    # what it printed.
+    stream = io.TextIOWrapper(raw, "utf-8", "surrogateescape", newline="\n", line_buffering=True)
     stream.mode = "w"
     return stream
 
