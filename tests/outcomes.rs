@@ -213,34 +213,6 @@ fn a_crash_in_native_code_is_a_signal() {
     assert_eq!(result.outcome, Outcome::Signaled(SIGSEGV));
 }
 
-/// Fills the sandbox's file systems in memory without touching their pages, then asks for more.
-const FILL_MEMORY: &str = "
-import os
-files = []
-for path in ('/dev/shm/fill', '/tmp/fill'):
-    files.append(open(path, 'wb'))
-    size = 0
-    try:
-        while True:
-            os.posix_fallocate(files[-1].fileno(), size, 1 << 20)
-            size += 1 << 20
-    except OSError:
-        pass
-kept = []
-while True:
-    kept.append(bytearray(1 << 20))
-";
-
-#[test]
-fn a_program_that_uses_up_the_memory_is_killed_and_that_is_said() {
-    let mut sandbox = fork();
-    let options = RunOptions { timeout: Some(LONG), ..Default::default() };
-    let result = sandbox.run(FILL_MEMORY.as_bytes(), options).unwrap();
-    println!("out of memory after {:?}", result.elapsed);
-    assert_eq!(result.outcome, Outcome::OutOfMemory);
-    assert_dead(&mut sandbox, "an out-of-memory kill");
-}
-
 #[test]
 fn an_allocation_that_cannot_be_is_an_exception_of_the_program() {
     let error = failed("bytearray(1 << 40)");
@@ -299,7 +271,8 @@ fn a_run_is_cancelled_from_another_thread() {
             canceller.cancel();
         });
         let mut on_output = |_: Stream, _: &[u8]| {
-            started.send(()).unwrap();
+            // Whoever waits has enough with the first.
+            let _ = started.send(());
             ControlFlow::Continue(())
         };
         let options = RunOptions {
@@ -371,8 +344,8 @@ fn a_callback_that_has_seen_enough_ends_the_run() {
     let mut on_output = |_: Stream, _: &[u8]| ControlFlow::Break(());
     let options = RunOptions { on_output: Some(&mut on_output), ..Default::default() };
     let result = sandbox.run(b"print('x')", options).unwrap();
-    assert_eq!(result.outcome, Outcome::OutputLimit);
-    assert_dead(&mut sandbox, "the output limit");
+    assert_eq!(result.outcome, Outcome::Cancelled);
+    assert_dead(&mut sandbox, "a cancellation");
 }
 
 // Output.

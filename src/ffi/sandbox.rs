@@ -100,10 +100,10 @@ impl zb_sandbox {
         self.shared.stop.cancel();
         // A callback that waited for a run could be waiting for itself. The run that is under way
         // has a share, and ends the sandbox when it lets go of it.
-        if !guard::in_callback() {
+        if guard::in_callback() {
+            self.shared.turn.try_close();
+        } else {
             self.shared.turn.close();
-        } else if !self.shared.turn.try_close() {
-            self.shared.alive.store(false, Ordering::Release);
         }
     }
 }

@@ -459,6 +459,84 @@ static void nothing_is_left_open_and_nothing_is_inherited_by_exec(void) {
     CHECK(files().open == before.open);
 }
 
+/* Sandboxes that all threads run programs in; the lock is for replacing one, which is its free. */
+static struct shared {
+    pthread_rwlock_t lock;
+    zb_sandbox *sandbox;
+    zb_cancel *cancel;
+} shared[3];
+
+static void replace(struct shared *one) {
+    pthread_rwlock_wrlock(&one->lock);
+    zb_free(one->sandbox);
+    zb_cancel_free(one->cancel);
+    one->sandbox = fork_one();
+    CHECK_OK(zb_cancel_new(&one->cancel, err));
+    pthread_rwlock_unlock(&one->lock);
+}
+
+static void run_in_shared(struct shared *one, const char *code) {
+    zb_run_options opts = program(code);
+    zb_result *result;
+    zb_status status;
+    opts.timeout_ms = 20;
+    pthread_rwlock_rdlock(&one->lock);
+    opts.cancel = one->cancel;
+    status = zb_run(one->sandbox, &opts, &result, NULL);
+    CHECK(status == ZB_OK || status == ZB_ERR_BUSY || status == ZB_ERR_DEAD);
+    CHECK((status == ZB_OK) == (result != NULL));
+    zb_sandbox_is_alive(one->sandbox);
+    pthread_rwlock_unlock(&one->lock);
+    zb_result_free(result);
+}
+
+static void *do_anything(void *seed) {
+    unsigned state = *(unsigned *)seed;
+    double end = now_ms() + 3000;
+    while (now_ms() < end) {
+        struct shared *one = &shared[rand_r(&state) % 3];
+        switch (rand_r(&state) % 8) {
+        case 0:
+            replace(one);
+            break;
+        case 1:
+            pthread_rwlock_rdlock(&one->lock);
+            zb_cancel_trigger(one->cancel);
+            pthread_rwlock_unlock(&one->lock);
+            break;
+        case 2:
+            run_in_shared(one, LOOP);
+            break;
+        case 3:
+            zb_free(fork_one());
+            break;
+        default:
+            run_in_shared(one, "print(1)");
+        }
+    }
+    return NULL;
+}
+
+static void threads_fork_run_cancel_and_free_at_the_same_time(void) {
+    static unsigned seeds[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    pthread_t threads[8];
+    size_t i;
+    for (i = 0; i < 3; i++) {
+        pthread_rwlock_init(&shared[i].lock, NULL);
+        replace(&shared[i]);
+    }
+    for (i = 0; i < 8; i++) {
+        CHECK(pthread_create(&threads[i], NULL, do_anything, &seeds[i]) == 0);
+    }
+    for (i = 0; i < 8; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    }
+    for (i = 0; i < 3; i++) {
+        zb_free(shared[i].sandbox);
+        zb_cancel_free(shared[i].cancel);
+    }
+}
+
 int main(int argc, char **argv) {
     static const struct test_case cases[] = {
         CASE(a_program_prints_and_exits),
@@ -479,6 +557,7 @@ int main(int argc, char **argv) {
         CASE(a_child_of_fork_2_gets_an_error_and_the_parent_goes_on),
         CASE(signals_masks_and_handlers_are_as_they_were),
         CASE(nothing_is_left_open_and_nothing_is_inherited_by_exec),
+        CASE(threads_fork_run_cancel_and_free_at_the_same_time),
     };
     int status;
     CHECK(argc == 3);
