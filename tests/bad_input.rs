@@ -82,7 +82,10 @@ fn the_doctor_says_what_a_host_without_kvm_lacks() {
     let output = with_dev("").args([ZEROBOOT, "doctor"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("cannot open /dev/kvm") && text.contains("No sandbox can be made here."), "{text}");
+    assert!(
+        text.contains("cannot open /dev/kvm") && text.contains("No sandbox can be made here."),
+        "{text}"
+    );
 }
 
 #[test]
@@ -93,7 +96,8 @@ fn a_user_who_may_not_use_kvm_is_told_whom_to_ask() {
     }
     // Somewhere that everybody can read: the binary and what is read before /dev/kvm.
     let dir = tempfile::tempdir().unwrap();
-    let readable = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let readable =
+        |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     let binary = dir.path().join("zeroboot");
     fs::copy(ZEROBOOT, &binary).unwrap();
     let copy = dir.path().join("template");
@@ -102,7 +106,7 @@ fn a_user_who_may_not_use_kvm_is_told_whom_to_ask() {
         fs::copy(template().join(file), copy.join(file)).unwrap();
         readable(&copy.join(file));
     }
-    [dir.path(), &copy, &binary].map(readable);
+    [dir.path(), &copy, &binary].into_iter().for_each(readable);
     let mut command = with_dev("mknod -m 600 /dev/kvm c 10 232;");
     command.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
     let error = fails(command.arg(&binary).args(["run", "-t"]).arg(&copy).arg("print(1)"), 125);
@@ -154,7 +158,13 @@ fn too_few_open_files_for_another_fork_are_named_and_harm_no_other() {
     template();
     let mut command = Command::new("prlimit");
     command.arg("--nofile=40").arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "child_with_few_files", "--ignored", "--test-threads=1", "--nocapture"]);
+    command.args([
+        "--exact",
+        "child_with_few_files",
+        "--ignored",
+        "--test-threads=1",
+        "--nocapture",
+    ]);
     let output = succeed(&mut command);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("1 passed"), "{text}");
@@ -203,7 +213,8 @@ fn a_missing_file_of_a_snapshot_is_named() {
         fs::remove_file(dir.path().join(file)).unwrap();
         let error = refused(dir.path());
         let path = dir.path().join(file);
-        let expected = format!("zeroboot: {}: No such file or directory (os error 2)\n", path.display());
+        let expected =
+            format!("zeroboot: {}: No such file or directory (os error 2)\n", path.display());
         assert_eq!(error, expected);
         let error = fails(zeroboot(["template", "verify"]).arg(dir.path()), 1);
         assert!(error.contains(file), "{error}");
@@ -233,7 +244,11 @@ fn a_truncated_small_file_is_refused() {
         }
     }
     let dir = damaged_copy();
-    fs::write(dir.path().join("state.bin"), &fs::read(template().join("state.bin")).unwrap()[..100]).unwrap();
+    fs::write(
+        dir.path().join("state.bin"),
+        &fs::read(template().join("state.bin")).unwrap()[..100],
+    )
+    .unwrap();
     let error = refused(dir.path());
     assert!(error.contains("section table: need 168 bytes, file has 100"), "{error}");
 }
@@ -248,7 +263,8 @@ fn a_large_file_of_another_length_is_refused_with_both_lengths() {
             fs::remove_file(&path).unwrap();
             fs::File::create(&path).unwrap().set_len(have).unwrap();
             let error = refused(dir.path());
-            let expected = format!("zeroboot: {}: need {want} bytes, file has {have}\n", path.display());
+            let expected =
+                format!("zeroboot: {}: need {want} bytes, file has {have}\n", path.display());
             assert_eq!(error, expected);
         }
     }
@@ -381,7 +397,10 @@ fn another_version_of_the_guest_protocol_is_named() {
     let have = format!("\"protocol\": {},", zeroboot_proto::VERSION);
     let dir = forged(&have, "\"protocol\": 99,");
     let error = refused(dir.path());
-    let expected = format!("guest protocol version 99, this library reads version {}", zeroboot_proto::VERSION);
+    let expected = format!(
+        "guest protocol version 99, this library reads version {}",
+        zeroboot_proto::VERSION
+    );
     assert!(error.contains(&expected), "{error}");
 }
 
@@ -400,7 +419,9 @@ fn another_version_of_the_state_is_named() {
 fn a_manifest_with_the_state_of_another_snapshot_is_refused() {
     let dir = damaged_copy();
     let path = dir.path().join("manifest.json");
-    let text = fs::read_to_string(&path).unwrap().replace("\"runtime\": \"python\"", "\"runtime\": \"pythoN\"");
+    let text = fs::read_to_string(&path)
+        .unwrap()
+        .replace("\"runtime\": \"python\"", "\"runtime\": \"pythoN\"");
     fs::write(&path, text).unwrap();
     let error = refused(dir.path());
     assert!(error.contains("state.bin: manifest: checksum mismatch"), "{error}");
@@ -414,14 +435,18 @@ fn a_snapshot_whose_clock_would_be_wrong_is_refused_or_put_right() {
     match Host::open().unwrap().traits().unwrap().tsc {
         TscControl::Raw => {
             let error = refused(dir.path());
-            assert!(error.contains("a fork's clock would be ") && error.contains(" ms off"), "{error}");
+            assert!(
+                error.contains("a fork's clock would be ") && error.contains(" ms off"),
+                "{error}"
+            );
             assert!(error.contains("build the template again"), "{error}");
         }
         TscControl::Settable => {
             // Its clock is set to the host's, whatever it stood at.
             let own = Arc::new(Snapshot::load(dir.path(), LoadOptions::default()).unwrap());
             let mut fork = Sandbox::fork(&own, None).unwrap();
-            let result = fork.run(b"import time; print(time.time())", RunOptions::default()).unwrap();
+            let result =
+                fork.run(b"import time; print(time.time())", RunOptions::default()).unwrap();
             let guest: f64 = printed(&result).trim().parse().unwrap();
             let host = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
             assert!((guest - host.as_secs_f64()).abs() < 1.0);
@@ -438,7 +463,10 @@ fn a_snapshot_from_a_host_of_another_kind_is_refused() {
     assert!(error.contains("cannot run on this host") && error.contains("ring 0"), "{error}");
     let vendor = format!("\"vendor\": \"{}\"", m.cpu.vendor);
     let error = refused(forged(&vendor, "\"vendor\": \"OtherVendor!\"").path());
-    assert!(error.contains("cannot run on this host: it needs ") && error.contains("OtherVendor!"), "{error}");
+    assert!(
+        error.contains("cannot run on this host: it needs ") && error.contains("OtherVendor!"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -447,7 +475,9 @@ fn sizes_that_no_machine_has_are_refused() {
     for bytes in [0u64, ram + 1, u64::MAX] {
         let dir = forged(&format!("\"ram_bytes\": {ram}"), &format!("\"ram_bytes\": {bytes}"));
         let error = fails(zeroboot(["run", "-t"]).arg(dir.path()).arg("print(1)"), 125);
-        let expected = format!("guest memory of {bytes} bytes: must be a multiple of 2 MiB from 32 MiB to 3 GiB");
+        let expected = format!(
+            "guest memory of {bytes} bytes: must be a multiple of 2 MiB from 32 MiB to 3 GiB"
+        );
         assert!(error.contains(&expected), "{error}");
     }
 }
@@ -495,7 +525,8 @@ struct Build {
 impl Build {
     fn new() -> Self {
         let real = template().parent().and_then(Path::parent).unwrap();
-        let build = Build { cache: tempfile::tempdir().unwrap(), temporary: tempfile::tempdir().unwrap() };
+        let build =
+            Build { cache: tempfile::tempdir().unwrap(), temporary: tempfile::tempdir().unwrap() };
         fs::create_dir(build.cache.path().join("zeroboot")).unwrap();
         symlink(real.join("guest"), build.cache.path().join("zeroboot/guest")).unwrap();
         build
@@ -529,7 +560,10 @@ fn an_amount_of_memory_that_no_machine_has_is_refused() {
     let build = Build::new();
     for mib in ["0", "1", "30", "31", "33", "257", "3074", "4096", "18446744073709551615"] {
         let error = build.fails(["python", "--memory", mib]);
-        assert!(error.contains("must be a multiple of 2 MiB from 32 MiB to 3 GiB"), "{mib}: {error}");
+        assert!(
+            error.contains("must be a multiple of 2 MiB from 32 MiB to 3 GiB"),
+            "{mib}: {error}"
+        );
     }
     for mib in ["-1", "many", "1.5"] {
         let argument = format!("--memory={mib}");
@@ -560,11 +594,15 @@ fn a_kernel_that_is_none_is_named() {
 #[test]
 fn an_image_that_is_none_is_named_or_refused_with_its_size() {
     let build = Build::new();
-    let with_image = |path: &Path| build.fails([OsStr::new("python"), OsStr::new("--rootfs"), path.as_os_str()]);
+    let with_image =
+        |path: &Path| build.fails([OsStr::new("python"), OsStr::new("--rootfs"), path.as_os_str()]);
     let error = with_image(Path::new("/no/such/image"));
     assert!(error.contains("/no/such/image: No such file or directory"), "{error}");
     let error = with_image(&build.input("odd", &[0; 5000]));
-    assert!(error.contains("root file system image of 5000 bytes: must be a multiple of 2 MiB"), "{error}");
+    assert!(
+        error.contains("root file system image of 5000 bytes: must be a multiple of 2 MiB"),
+        "{error}"
+    );
     let error = with_image(&build.input("empty", b""));
     assert!(error.contains("root file system image of 0 bytes"), "{error}");
 }
@@ -575,16 +613,22 @@ fn a_guest_kernel_that_panics_shows_its_console() {
     let zeros = build.input("zeros", &vec![0; 2 << 20]);
     let error = build.fails([OsStr::new("python"), OsStr::new("--rootfs"), zeros.as_os_str()]);
     let (_, report) = error.split_once("zeroboot: ").unwrap();
-    assert!(report.starts_with("boot failed: the guest shut down"), "{report}");
+    assert!(report.starts_with("boot failed: the guest reset its machine"), "{report}");
     assert!(report.contains("the end of the guest's console:\n"), "{report}");
-    assert!(report.contains("Kernel panic") && report.contains("VFS: Unable to mount root fs"), "{report}");
+    assert!(
+        report.contains("Kernel panic") && report.contains("VFS: Unable to mount root fs"),
+        "{report}"
+    );
 }
 
 #[test]
 fn a_runtime_that_never_gets_ready_is_stopped_at_the_boot_timeout() {
     let error = Build::new().fails(["python", "--boot-timeout", "2"]);
     let (_, report) = error.split_once("zeroboot: ").unwrap();
-    assert!(report.starts_with("boot failed: not ready after 2 s; the end of the guest's console:\n"), "{report}");
+    assert!(
+        report.starts_with("boot failed: not ready after 2 s; the end of the guest's console:\n"),
+        "{report}"
+    );
 }
 
 #[test]

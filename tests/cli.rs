@@ -118,7 +118,10 @@ fn the_help_of_run_tells_its_exit_codes() {
 
 #[test]
 fn the_version_is_the_packages() {
-    assert_eq!(output(&mut zeroboot(&["--version"])), ok(&format!("zeroboot {}\n", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(
+        output(&mut zeroboot(&["--version"])),
+        ok(&format!("zeroboot {}\n", env!("CARGO_PKG_VERSION")))
+    );
 }
 
 #[test]
@@ -273,8 +276,7 @@ fn spawn(code: &str, timeout: Duration) -> (Child, Instant) {
 #[test]
 fn a_line_arrives_while_the_program_goes_on() {
     let timeout = Duration::from_secs(8);
-    let (mut child, started) =
-        spawn("print('first', flush=True)\nwhile True: pass", timeout);
+    let (mut child, started) = spawn("print('first', flush=True)\nwhile True: pass", timeout);
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let arrived = started.elapsed();
@@ -362,8 +364,18 @@ fn no_command_panics_when_its_standard_error_is_closed() {
 fn the_doctor_says_what_this_host_can_do() {
     let (code, text, error) = output(&mut zeroboot(&["doctor"]));
     assert_eq!((code, error.as_str()), (Some(0), ""));
-    for word in ["processor", "kernel", "kvm", "ring 0", "tsc", "KVM_CAP_USER_MEMORY", "RLIMIT_NOFILE",
-                 "guest kernel", "python image", "template"] {
+    for word in [
+        "processor",
+        "kernel",
+        "kvm",
+        "ring 0",
+        "tsc",
+        "KVM_CAP_USER_MEMORY",
+        "RLIMIT_NOFILE",
+        "guest kernel",
+        "python image",
+        "template",
+    ] {
         assert!(text.contains(word), "{word}: {text}");
     }
     assert!(!text.contains("MISSING"), "{text}");
@@ -379,7 +391,10 @@ fn an_empty_cache_has_no_templates_and_says_how_to_make_one() {
     assert!(text.contains("zeroboot template build python"), "{text}");
     let (code, _, error) = output(&mut cache.zeroboot(&["run", "print(1)"]));
     assert_eq!(code, Some(125));
-    assert!(error.contains("no template python") && error.contains("zeroboot template build"), "{error}");
+    assert!(
+        error.contains("no template python") && error.contains("zeroboot template build"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -398,8 +413,19 @@ fn templates_are_listed_inspected_verified_and_removed() {
 
     assert_eq!(on(&["template", "inspect", "--path", "python"]), format!("{}\n", dir.display()));
     let text = on(&["template", "inspect", "python"]);
-    for word in ["path ", "runtime     python", "memory ", "image ", "kernel ", "sha256", "command ",
-                 "made ", "warmed ", "took ", "state       ready"] {
+    for word in [
+        "path ",
+        "runtime     python",
+        "memory ",
+        "image ",
+        "kernel ",
+        "sha256",
+        "command ",
+        "made ",
+        "warmed ",
+        "took ",
+        "state       ready",
+    ] {
         assert!(text.contains(word), "{word}: {text}");
     }
     let text = on(&["template", "verify", "python"]);
@@ -446,16 +472,36 @@ fn a_template_is_built_with_ones_own_name_memory_and_warm_program() {
     let dir = cache.templates().join("small");
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("manifest.json"), "{}").unwrap();
-    let build = ["template", "build", "python", "--name", "small", "--memory", "48", "--force",
-                 "--warm", warm.to_str().unwrap()];
+    let build = [
+        "template",
+        "build",
+        "python",
+        "--name",
+        "small",
+        "--memory",
+        "48",
+        "--force",
+        "--warm",
+        warm.to_str().unwrap(),
+    ];
     let built = succeed(&mut cache.zeroboot(&build));
-    let (text, steps) = (String::from_utf8_lossy(&built.stdout), String::from_utf8_lossy(&built.stderr));
+    let (text, steps) =
+        (String::from_utf8_lossy(&built.stdout), String::from_utf8_lossy(&built.stderr));
     assert!(text.starts_with("small: built in ") && text.contains(dir.to_str().unwrap()), "{text}");
     assert!(text.contains("took        kernel "), "{text}");
-    for step in ["hashing", "booting the kernel", "mounting", "starting the runtime", "warming up", "warm.py", "writing"] {
+    for step in [
+        "hashing",
+        "booting the kernel",
+        "mounting",
+        "starting the runtime",
+        "warming up",
+        "warm.py",
+        "writing",
+    ] {
         assert!(steps.contains(step), "{step}: {steps}");
     }
-    let names: Vec<_> = fs::read_dir(cache.templates()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(cache.templates()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["small"]);
 
     let (_, text, _) = output(&mut cache.zeroboot(&["template", "inspect", "small"]));
@@ -467,6 +513,10 @@ fn a_template_is_built_with_ones_own_name_memory_and_warm_program() {
     assert_eq!((code, text.as_str()), (Some(0), "small: up to date\n"));
 
     // In so small a machine the memory is soon used up.
-    let (code, _, error) = output(&mut cache.zeroboot(&["run", "-t", "small", "--timeout", "120", FILL_MEMORY]));
-    assert_eq!((code, error.as_str()), (Some(137), "zeroboot: killed: the sandbox is out of memory\n"));
+    let (code, _, error) =
+        output(&mut cache.zeroboot(&["run", "-t", "small", "--timeout", "120", FILL_MEMORY]));
+    assert_eq!(
+        (code, error.as_str()),
+        (Some(137), "zeroboot: killed: the sandbox is out of memory\n")
+    );
 }

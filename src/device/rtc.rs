@@ -37,7 +37,7 @@ impl Rtc {
 }
 
 fn bcd(value: u64) -> u8 {
-    (value / 10 << 4 | value % 10) as u8
+    ((value / 10) << 4 | (value % 10)) as u8
 }
 
 /// Year, month and day of a day since 1970: "days from civil" turned around, as in Howard

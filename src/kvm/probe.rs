@@ -96,7 +96,7 @@ fn ring0(vcpu: &mut Vcpu) -> Result<Ring0> {
 
 fn probe_machine(host: &Host, region: &Arc<Region>) -> Result<Vcpu> {
     let mut vm = Vm::create(host)?;
-    vm.map(Slot(0), 0, region, Access::ReadWrite)?;
+    vm.map(Slot(0), 0, region, Access::Full)?;
     let vcpu = vm.into_vcpu()?;
     let cpuid = host
         .kvm()

@@ -17,9 +17,9 @@ pub struct Slot(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Read and write.
-    ReadWrite,
+    Full,
     /// Read and write, and KVM notes which pages were written.
-    ReadWriteLogged,
+    Logged,
     /// Read; a write exits to the host.
     ReadOnly,
 }
@@ -27,8 +27,8 @@ pub enum Access {
 impl Access {
     fn flags(self) -> u32 {
         match self {
-            Access::ReadWrite => 0,
-            Access::ReadWriteLogged => KVM_MEM_LOG_DIRTY_PAGES,
+            Access::Full => 0,
+            Access::Logged => KVM_MEM_LOG_DIRTY_PAGES,
             Access::ReadOnly => KVM_MEM_READONLY,
         }
     }

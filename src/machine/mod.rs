@@ -43,7 +43,7 @@ impl Machine {
         let mailbox = Mailbox::new(&ram, layout.mailbox_at() as usize)
             .ok_or(Error::Memory { want: layout.memory_len(), have: ram.size() as u64 })?;
         let mut vm = Vm::create(host)?;
-        vm.map(RAM, 0, &ram, Access::ReadWrite)?;
+        vm.map(RAM, 0, &ram, Access::Full)?;
         vm.map(ROOTFS, Layout::ROOTFS_AT, rootfs, Access::ReadOnly)?;
         let vcpu = vm.into_vcpu()?;
         Ok(Machine { vcpu, ports: Ports::new(console), mailbox, ram })
@@ -71,7 +71,7 @@ impl Machine {
 
     /// Has KVM note which pages of RAM the guest writes.
     pub fn log_dirty_pages(&mut self) -> Result<()> {
-        Ok(self.vcpu.set_access(RAM, 0, &self.ram, Access::ReadWriteLogged)?)
+        Ok(self.vcpu.set_access(RAM, 0, &self.ram, Access::Logged)?)
     }
 
     /// The pages of RAM written since the last call, a bit a page, and forgets them.

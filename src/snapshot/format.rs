@@ -214,7 +214,7 @@ fn one<T: FromBytes>(bytes: &[u8], section: usize) -> Result<T> {
 
 fn list<T: FromBytes + Immutable>(bytes: &[u8], section: usize, max: usize) -> Result<Vec<T>> {
     let size = size_of::<T>();
-    if bytes.len() % size != 0 || bytes.len() / size > max {
+    if !bytes.len().is_multiple_of(size) || bytes.len() / size > max {
         return Err(FormatError::Length {
             section: SECTIONS[section],
             have: bytes.len(),

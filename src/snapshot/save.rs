@@ -7,7 +7,7 @@ use vm_memory::{Bytes, VolatileMemory};
 
 use super::verify::sha256_of_file;
 use super::{Error, MANIFEST, MEMORY, Manifest, ROOTFS, Result, STATE, State, encode};
-use crate::sys::Region;
+use crate::sys::{self, Region};
 
 /// A machine at rest, to be written down.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ const PAGE: usize = 4096;
 /// Writes a snapshot directory. It appears under its name whole or not at all; one that is there
 /// already is replaced, and forks of it go on with the files they have.
 pub fn write(dir: &Path, mut capture: Capture<'_>) -> Result<Manifest> {
-    let temporary = sibling(dir, "new");
+    let temporary = sibling(dir);
     remove(&temporary)?;
     fs::create_dir_all(&temporary).map_err(Error::file(&temporary))?;
     let result = (|| {
@@ -89,17 +89,15 @@ fn create(path: &Path) -> Result<File> {
     options.open(path).map_err(Error::file(path))
 }
 
+/// In one step, also where there is one already: nobody finds none, or half of one.
 fn replace(new: &Path, dir: &Path) -> Result<()> {
-    let old = sibling(dir, "old");
-    remove(&old)?;
     if dir.exists() {
-        fs::rename(dir, &old).map_err(Error::file(dir))?;
+        sys::exchange(new, dir)?;
+        remove(new)?;
+    } else {
+        fs::rename(new, dir).map_err(Error::file(dir))?;
     }
-    fs::rename(new, dir).map_err(Error::file(dir))?;
-    if let Some(parent) = dir.parent() {
-        sync(parent)?;
-    }
-    remove(&old)
+    dir.parent().map_or(Ok(()), sync)
 }
 
 fn sync(dir: &Path) -> Result<()> {
@@ -114,7 +112,8 @@ fn remove(dir: &Path) -> Result<()> {
     }
 }
 
-fn sibling(dir: &Path, suffix: &str) -> PathBuf {
+/// Where the directory is made; hidden, so that nobody takes it for a template.
+fn sibling(dir: &Path) -> PathBuf {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    dir.with_file_name(format!(".{name}.{suffix}"))
+    dir.with_file_name(format!(".{name}.new"))
 }

@@ -5,6 +5,7 @@
 mod cancel;
 mod clock;
 mod error;
+mod exchange;
 mod kick;
 mod limits;
 mod memory;
@@ -13,6 +14,7 @@ pub use cancel::{Cancel, Registration};
 pub use clock::{Moment, cpuid};
 pub use error::Error;
 pub(crate) use error::hint;
+pub use exchange::exchange;
 pub use kick::{KickGuard, Timer};
 pub use limits::{Armed, Expired, Limits};
 pub use memory::{Region, private_of_file, read_only_of_file, sealed_copy, shared_of_memfd};
