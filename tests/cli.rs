@@ -109,8 +109,9 @@ fn every_command_explains_itself() {
 }
 
 #[test]
-fn the_help_of_run_tells_its_exit_codes() {
+fn the_help_of_run_has_examples_and_tells_its_exit_codes() {
     let (_, text, _) = output(zeroboot(&["run", "--help"]).env("COLUMNS", "100"));
+    assert!(text.contains("Examples:"), "{text}");
     for code in ["124", "125", "128"] {
         assert!(text.contains(code), "{code}: {text}");
     }

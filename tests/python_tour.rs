@@ -212,15 +212,6 @@ fn time_zones_are_known() {
     assert_eq!(stdout(code), "2024-07-01T12:00:00+02:00\n");
 }
 
-#[test]
-fn forks_do_not_share_their_random_numbers() {
-    let code = "import os, random, secrets, uuid\nprint(os.urandom(16).hex(), random.random(), secrets.token_hex(8), uuid.uuid4())";
-    let (a, b) = (stdout(code), stdout(code));
-    for (a, b) in a.split_whitespace().zip(b.split_whitespace()) {
-        assert_ne!(a, b);
-    }
-}
-
 // Processes and files.
 
 #[test]

@@ -12,19 +12,19 @@ const MAPPINGS_A_SANDBOX: u64 = 2;
 
 /// Prints what there is; fails if a sandbox cannot be made.
 pub fn doctor() -> Result<ExitCode> {
-    println!("processor     {}", cpu_model());
-    println!("kernel        {}", read("/proc/sys/kernel/osrelease"));
+    out!("processor     {}", cpu_model());
+    out!("kernel        {}", read("/proc/sys/kernel/osrelease"));
     let host = match Host::open() {
         Ok(host) => host,
         Err(error) => {
-            println!("kvm           {error}");
-            println!("\nNo sandbox can be made here.");
+            out!("kvm           {error}");
+            out!("\nNo sandbox can be made here.");
             return Ok(ExitCode::FAILURE);
         }
     };
-    println!("kvm           {}", host.kind());
+    out!("kvm           {}", host.kind());
     let traits = host.traits()?;
-    println!(
+    out!(
         "ring 0        {}",
         match traits.ring0 {
             Ring0::Native => "native",
@@ -33,7 +33,7 @@ pub fn doctor() -> Result<ExitCode> {
             }
         }
     );
-    println!(
+    out!(
         "tsc           {} kHz, {}",
         traits.tsc_khz,
         match traits.tsc {
@@ -50,7 +50,7 @@ pub fn doctor() -> Result<ExitCode> {
             (false, false) => "no, works without",
             (false, true) => "MISSING",
         };
-        println!("  {:72} {state}", capability.name);
+        out!("  {:72} {state}", capability.name);
     }
     limits();
     artifacts()?;
@@ -60,7 +60,7 @@ pub fn doctor() -> Result<ExitCode> {
 fn limits() {
     let files = open_files_limit();
     let maps = read("/proc/sys/vm/max_map_count").parse::<u64>().unwrap_or(0);
-    println!(
+    out!(
         "limits        open files {files} (RLIMIT_NOFILE), mappings {maps} (vm.max_map_count): \
          about {} sandboxes in a process",
         (files / FILES_A_SANDBOX).min(maps / MAPPINGS_A_SANDBOX)
@@ -69,8 +69,8 @@ fn limits() {
 
 fn artifacts() -> Result<()> {
     let show = |what: &str, path: Result<std::path::PathBuf>| match path {
-        Ok(path) => println!("{what:13} {}", path.display()),
-        Err(error) => println!("{what:13} {error}"),
+        Ok(path) => out!("{what:13} {}", path.display()),
+        Err(error) => out!("{what:13} {error}"),
     };
     show("guest kernel", paths::guest("vmlinux", "guest/kernel/build.sh"));
     for runtime in Runtime::all() {
@@ -85,7 +85,7 @@ fn artifacts() -> Result<()> {
         } else {
             format!("none; `zeroboot template build {}` makes one", runtime.name)
         };
-        println!("{:13} {state}", "template");
+        out!("{:13} {state}", "template");
     }
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! The command line: templates, runs, and what this host can do.
 
+#[macro_use]
+mod print;
+
 mod doctor;
 mod paths;
 mod progress;
@@ -12,6 +15,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+const EXAMPLES: &str = "\
+Examples:
+  zeroboot doctor                   what this host can do
+  zeroboot template build python    once
+  zeroboot run 'print(6*7)'         as often as you like";
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Virtual machines for the price of a function call.
@@ -19,6 +28,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Build a template once, then run programs in forks of it, each a KVM virtual machine of its own.
 #[derive(Parser)]
 #[command(name = "zeroboot", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -42,7 +52,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => (run::run(arguments), run::OWN_FAILURE),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("zeroboot: {error}");
+        err!("zeroboot: {error}");
         ExitCode::from(failure)
     })
 }

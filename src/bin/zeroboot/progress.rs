@@ -61,7 +61,7 @@ struct Lines(Mutex<Instant>);
 impl Lines {
     fn print(&self, text: &str) {
         let started = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        eprintln!("{:7.2}s  {text}", started.elapsed().as_secs_f64());
+        err!("{:7.2}s  {text}", started.elapsed().as_secs_f64());
     }
 }
 

@@ -11,8 +11,14 @@ use zeroboot::{LoadOptions, Outcome, RunOptions, RunResult, Sandbox, Snapshot, S
 use crate::statistics::Samples;
 use crate::{Result, paths};
 
-/// Exit codes of `zeroboot run` that are not the program's.
-const EXIT_CODES: &str = "\
+/// How to use it, and the exit codes that are not the program's.
+const MORE: &str = "\
+Examples:
+  zeroboot run 'print(6*7)'
+  zeroboot run --timeout 5 --timing -f program.py
+  echo 'print(6*7)' | zeroboot run
+  zeroboot run -n 100 'print(6*7)'
+
 Exit code: the program's own; 128 + N if signal N ended it (137 also when its memory was used up); \
 124 after --timeout; 125 if zeroboot itself failed, the output limit was reached or the guest crashed.";
 
@@ -21,7 +27,7 @@ pub const OWN_FAILURE: u8 = 125;
 const TIMED_OUT: u8 = 124;
 
 #[derive(clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = MORE)]
 pub struct Arguments {
     /// Template to fork: a name, or a directory (with a slash in it)
     #[arg(short, long, default_value = "python")]
@@ -62,7 +68,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     explain(&result);
     if arguments.timing {
         let ms = |d: Duration| d.as_secs_f64() * 1e3;
-        eprintln!(
+        err!(
             "load {:.3} ms, fork {:.3} ms, exec {:.3} ms, fork + exec {:.3} ms, free {:.3} ms",
             ms(loaded),
             ms(times.fork),
@@ -129,11 +135,11 @@ impl Forks {
             different += u32::from(!same);
         }
         let seconds = started.elapsed().as_secs_f64();
-        eprintln!("{n} forks in {seconds:.3} s, {different} with another result than the first");
+        err!("{n} forks in {seconds:.3} s, {different} with another result than the first");
         for (name, samples) in
             [("fork", &fork), ("exec", &exec), ("fork + exec", &both), ("free", &free)]
         {
-            eprintln!("{name:12} {samples}");
+            err!("{name:12} {samples}");
         }
         Ok(ExitCode::from(failed.map_or(0, exit_code)))
     }
@@ -150,7 +156,7 @@ fn program(arguments: &Arguments) -> Result<Vec<u8>> {
         _ => {
             let mut input = io::stdin().lock();
             if input.is_terminal() {
-                eprintln!("zeroboot: reading the program from standard input");
+                err!("zeroboot: reading the program from standard input");
             }
             let mut code = Vec::new();
             input.read_to_end(&mut code).map_err(|e| format!("standard input: {e}"))?;
@@ -180,14 +186,14 @@ fn pass_on(stream: Stream, bytes: &[u8]) -> ControlFlow<()> {
 fn explain(result: &RunResult) {
     match result.outcome {
         Outcome::Exited(_) | Outcome::ProcessExited(_) => {}
-        Outcome::Signaled(signal) => eprintln!("zeroboot: ended by signal {signal}"),
-        Outcome::OutOfMemory => eprintln!("zeroboot: killed: the sandbox is out of memory"),
+        Outcome::Signaled(signal) => err!("zeroboot: ended by signal {signal}"),
+        Outcome::OutOfMemory => err!("zeroboot: killed: the sandbox is out of memory"),
         Outcome::TimedOut => {
-            eprintln!("zeroboot: timed out after {:.3} s", result.elapsed.as_secs_f64());
+            err!("zeroboot: timed out after {:.3} s", result.elapsed.as_secs_f64());
         }
-        Outcome::Cancelled => eprintln!("zeroboot: cancelled"),
-        Outcome::OutputLimit => eprintln!("zeroboot: stopped: the output limit is reached"),
-        Outcome::Crashed(crash) => eprintln!("zeroboot: the sandbox crashed: {crash}"),
+        Outcome::Cancelled => err!("zeroboot: cancelled"),
+        Outcome::OutputLimit => err!("zeroboot: stopped: the output limit is reached"),
+        Outcome::Crashed(crash) => err!("zeroboot: the sandbox crashed: {crash}"),
     }
 }
 

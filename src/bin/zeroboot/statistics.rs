@@ -41,8 +41,6 @@ impl fmt::Display for Samples {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     pub fn percentiles_are_samples_that_were_taken() {
         let mut samples = Samples::default();

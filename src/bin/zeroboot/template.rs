@@ -12,9 +12,9 @@ use crate::{Result, paths};
 pub enum Command {
     /// Boot a runtime, warm it up and keep it as a template; does nothing if it is up to date
     Build(Build),
-    /// Show all templates
+    /// Show all templates, and whether each can be used on this host now
     List,
-    /// Show what a template is
+    /// Show what a template is, where it lies and how it was made
     Inspect {
         /// The template's name
         name: String,
@@ -34,7 +34,13 @@ pub enum Command {
     },
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  zeroboot template build python
+  zeroboot template build python --name mine --memory 512 --warm imports.py";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Build {
     /// Runtime: python
     runtime: String,
@@ -70,7 +76,7 @@ pub fn template(command: Command) -> Result<ExitCode> {
             let dir = paths::existing_template(&name)?;
             verify(&dir, &Manifest::read(&dir)?)?;
             Snapshot::load(&dir, LoadOptions::default())?;
-            println!("{name}: memory and image are as they were written, and it loads here");
+            out!("{name}: memory and image are as they were written, and it loads here");
             Ok(ExitCode::SUCCESS)
         }
         Command::Rm { name } => {
@@ -92,7 +98,7 @@ fn build(arguments: Build) -> Result<ExitCode> {
     let template = Template::plan(plan(arguments)?, &*progress)?;
     if !force && let Some(why) = up_to_date(&dir, &template) {
         drop(progress);
-        println!("{name}: {why}");
+        out!("{name}: {why}");
         return Ok(ExitCode::SUCCESS);
     }
     let result = template.build(&dir, &progress);
@@ -100,8 +106,8 @@ fn build(arguments: Build) -> Result<ExitCode> {
     let manifest = result?;
     // What cannot be loaded is not built.
     Snapshot::load(&dir, LoadOptions::default())?;
-    println!("{name}: built in {:.1} s at {}", started.elapsed().as_secs_f64(), dir.display());
-    println!("{}", timings(&manifest));
+    out!("{name}: built in {:.1} s at {}", started.elapsed().as_secs_f64(), dir.display());
+    out!("{}", timings(&manifest));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -152,12 +158,12 @@ fn list() -> Result<ExitCode> {
     };
     names.sort();
     if names.is_empty() {
-        println!("no templates; `zeroboot template build python` makes one");
+        out!("no templates; `zeroboot template build python` makes one");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:20} {:10} {:>8} {:>8} {:>9}  STATE", "NAME", "RUNTIME", "MEMORY", "ON DISK", "AGE");
+    out!("{:20} {:10} {:>8} {:>8} {:>9}  STATE", "NAME", "RUNTIME", "MEMORY", "ON DISK", "AGE");
     for name in names {
-        println!("{}", line(&name, &dir.join(&name)));
+        out!("{}", line(&name, &dir.join(&name)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -183,24 +189,24 @@ fn line(name: &str, dir: &Path) -> String {
 fn inspect(name: &str, path_only: bool) -> Result<ExitCode> {
     let dir = paths::existing_template(name)?;
     if path_only {
-        println!("{}", dir.display());
+        out!("{}", dir.display());
         return Ok(ExitCode::SUCCESS);
     }
     let m = Manifest::read(&dir)?;
-    println!("path        {}", dir.display());
-    println!("runtime     {}", m.runtime);
-    println!("memory      {} MiB, {} MiB of it on disk", m.ram_bytes >> 20, on_disk(&dir) >> 20);
-    println!("image       {} MiB, sha256 {}", m.rootfs_bytes >> 20, m.rootfs_sha256);
-    println!("kernel      sha256 {}", m.origin.kernel_sha256);
-    println!("command     {}", m.origin.command_line);
-    println!("made        {} ago by zeroboot {}", age(&m), m.origin.zeroboot);
-    println!("for         {} processors, ring 0 {}", m.cpu.vendor, m.ring0);
-    println!("tsc         {} kHz", m.clock.tsc_khz);
-    println!("warmed      {} runs of {}", m.origin.warm_runs, m.origin.warmed_with.join(", "));
-    println!("{}", timings(&m));
+    out!("path        {}", dir.display());
+    out!("runtime     {}", m.runtime);
+    out!("memory      {} MiB, {} MiB of it on disk", m.ram_bytes >> 20, on_disk(&dir) >> 20);
+    out!("image       {} MiB, sha256 {}", m.rootfs_bytes >> 20, m.rootfs_sha256);
+    out!("kernel      sha256 {}", m.origin.kernel_sha256);
+    out!("command     {}", m.origin.command_line);
+    out!("made        {} ago by zeroboot {}", age(&m), m.origin.zeroboot);
+    out!("for         {} processors, ring 0 {}", m.cpu.vendor, m.ring0);
+    out!("tsc         {} kHz", m.clock.tsc_khz);
+    out!("warmed      {} runs of {}", m.origin.warm_runs, m.origin.warmed_with.join(", "));
+    out!("{}", timings(&m));
     match Snapshot::load(&dir, LoadOptions::default()) {
-        Ok(_) => println!("state       ready"),
-        Err(error) => println!("state       {error}"),
+        Ok(_) => out!("state       ready"),
+        Err(error) => out!("state       {error}"),
     }
     Ok(ExitCode::SUCCESS)
 }
