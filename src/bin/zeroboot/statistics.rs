@@ -42,7 +42,8 @@ impl fmt::Display for Samples {
 #[cfg(test)]
 mod tests {
     #[test]
-    pub fn percentiles_are_samples_that_were_taken() {
+    fn percentiles_are_samples_that_were_taken() {
+        use super::{Duration, Samples};
         let mut samples = Samples::default();
         (1..=100).for_each(|i| samples.add(Duration::from_millis(i)));
         assert_eq!(samples.percentile(0.5), Duration::from_millis(50));
