@@ -93,12 +93,18 @@ fn resident_kib() -> u64 {
 #[test]
 #[ignore = "run by a_thousand_forks_live_at_once_answer_and_go_without_a_trace"]
 fn child_of_the_thousand() {
-    snapshot();
-    // What the first forks allocate for good (allocator arenas, lazily made statics) is no leak.
-    for _ in 0..20 {
-        drop(fork());
-    }
+    // The heap grows to what a thousand sandboxes need and is not given back; a second thousand
+    // finds it there.
+    thousand();
     let (before, rss_before) = (held(), resident_kib());
+    thousand();
+    assert_eq!(held(), before);
+    let grown = resident_kib().saturating_sub(rss_before);
+    assert!(grown < 1024, "{grown} KiB more are resident than before");
+}
+
+fn thousand() {
+    let before = held();
     let mut forks: Vec<Sandbox> = (0..1000).map(|_| fork()).collect();
     for (i, sandbox) in forks.iter_mut().enumerate() {
         assert_eq!(run_in(sandbox, &format!("print({i} * {i})")), format!("{}\n", i * i));
@@ -107,11 +113,7 @@ fn child_of_the_thousand() {
     for (i, sandbox) in forks.iter_mut().enumerate().step_by(37) {
         assert_eq!(run_in(sandbox, &format!("print({i} + 1)")), format!("{}\n", i + 1));
     }
-    assert_eq!(held().files, before.files + 2 * forks.len());
-    drop(forks);
-    assert_eq!(held(), before);
-    let grown = resident_kib().saturating_sub(rss_before);
-    assert!(grown < 4096, "{grown} KiB more are resident than before");
+    assert!(held().files >= before.files + 2 * forks.len());
 }
 
 #[test]

@@ -324,6 +324,20 @@ fn output_stops_at_its_limit_and_what_fitted_is_kept() {
 }
 
 #[test]
+fn a_callback_gets_no_more_than_the_limit_either() {
+    let mut got = Vec::new();
+    let mut on_output = |_: Stream, bytes: &[u8]| {
+        got.extend_from_slice(bytes);
+        ControlFlow::Continue(())
+    };
+    let options =
+        RunOptions { max_output: 8, on_output: Some(&mut on_output), ..Default::default() };
+    let result = fork().run(b"print('0123456789' * 10)", options).unwrap();
+    assert_eq!(result.outcome, Outcome::OutputLimit);
+    assert_eq!((text(&result.output.stdout), text(&got)), ("01234567", "01234567"));
+}
+
+#[test]
 fn output_that_just_fits_its_limit_is_no_reason_to_stop() {
     let options = RunOptions { max_output: 8, ..Default::default() };
     let result = fork().run(b"print('0123456')", options).unwrap();

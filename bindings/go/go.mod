@@ -1,0 +1,3 @@
+module github.com/zeroboot/zeroboot/bindings/go
+
+go 1.19

@@ -1,0 +1,6 @@
+//go:build zeroboot_pkgconfig
+
+package zeroboot
+
+// #cgo pkg-config: zeroboot
+import "C"

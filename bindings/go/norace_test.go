@@ -1,0 +1,5 @@
+//go:build !race
+
+package zeroboot_test
+
+const raceDetector = false

@@ -1,0 +1,3 @@
+export * from './index.js';
+import * as zeroboot from './index.js';
+export default zeroboot;

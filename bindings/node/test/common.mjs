@@ -1,0 +1,45 @@
+// What the tests share.
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import v8 from 'node:v8';
+import vm from 'node:vm';
+
+export const here = path.dirname(fileURLToPath(import.meta.url));
+export const root = path.dirname(here);
+export const repository = path.resolve(root, '../..');
+
+/** The directory of the Python template. */
+export const template = process.env.ZEROBOOT_TEMPLATE ?? findTemplate();
+
+function findTemplate() {
+  const directory = process.env.ZEROBOOT_LIBRARY_DIR ?? path.join(repository, 'target/release');
+  const command = path.join(directory, 'zeroboot');
+  return execFileSync(command, ['template', 'inspect', '--path', 'python'], { encoding: 'utf8' }).trim();
+}
+
+v8.setFlagsFromString('--expose-gc');
+export const gc = vm.runInNewContext('gc');
+
+export const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Until the condition holds, which the event loop's next turns bring about. */
+export async function until(condition, seconds = 10) {
+  const end = performance.now() + seconds * 1000;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`not so after ${seconds} s: ${condition}`);
+    await turn();
+  }
+}
+
+/** What the process has open: descriptors, mappings, threads of this addon, kilobytes of memory. */
+export function usage() {
+  const status = fs.readFileSync('/proc/self/status', 'utf8');
+  return {
+    fds: fs.readdirSync('/proc/self/fd').length,
+    maps: fs.readFileSync('/proc/self/maps', 'utf8').split('\n').length,
+    threads: Number(/^Threads:\s+(\d+)/m.exec(status)[1]),
+    residentKb: Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]),
+  };
+}
