@@ -28,8 +28,7 @@ fn library_dir() -> PathBuf {
 
 /// A place for compiled programs.
 fn programs() -> &'static Path {
-    static DIR: OnceLock<tempfile::TempDir> = OnceLock::new();
-    DIR.get_or_init(|| tempfile::tempdir().unwrap()).path()
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
 /// Compiles a program against the header and the library.

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use common::{fork, printed, run, snapshot, stdout, template};
+use common::{fork, printed, run, stdout, template};
 use zeroboot::{RunOptions, Sandbox, sha256_of_file};
 
 fn run_in(sandbox: &mut Sandbox, code: &str) -> String {

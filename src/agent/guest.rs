@@ -133,7 +133,9 @@ impl Guest {
     fn outcome(&self, stop: Stop) -> Option<Outcome> {
         let header = || self.machine.mailbox().header();
         Some(match stop {
-            Stop::Event(Event::Output | Event::Console) | Stop::Stage(_) => return None,
+            Stop::Event(Event::Output | Event::Console) | Stop::Stage(_) | Stop::Poll => {
+                return None;
+            }
             Stop::Event(Event::Done) => Outcome::Exited((header().exit_code & 0xff) as i32),
             Stop::Event(Event::Dead) => died(header()),
             Stop::Event(event @ (Event::Ready | Event::Stage)) => {

@@ -179,7 +179,7 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(word)
 }
 
-/// Collects output up to a limit, after which it asks to stop.
+/// Output, stream by stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
     /// What was written to fd 1.
@@ -189,22 +189,24 @@ pub struct Collected {
 }
 
 impl Collected {
-    /// Adds as much as fits into `max` bytes of both streams; `Break` if that was not all, or if
-    /// there is no memory for it.
-    pub fn add(&mut self, stream: Stream, bytes: &[u8], max: u64) -> ControlFlow<()> {
+    /// How many bytes more make `max` of both streams.
+    pub fn room(&self, max: u64) -> usize {
         let have = (self.stdout.len() + self.stderr.len()) as u64;
-        let room = usize::try_from(max.saturating_sub(have)).unwrap_or(usize::MAX);
-        let kept = &bytes[..bytes.len().min(room)];
+        usize::try_from(max.saturating_sub(have)).unwrap_or(usize::MAX)
+    }
+
+    /// Adds bytes; `Break` if there is no memory for them.
+    pub fn add(&mut self, stream: Stream, bytes: &[u8]) -> ControlFlow<()> {
         let into = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
         // The guest decides how much this is, so a failure must not abort the process.
-        if into.try_reserve(kept.len()).is_err() {
+        if into.try_reserve(bytes.len()).is_err() {
             return ControlFlow::Break(());
         }
-        into.extend_from_slice(kept);
-        if kept.len() == bytes.len() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        into.extend_from_slice(bytes);
+        ControlFlow::Continue(())
     }
 }
 
@@ -257,10 +259,10 @@ mod tests {
     }
 
     #[test]
-    fn collecting_stops_at_the_limit_and_keeps_what_fitted() {
+    fn both_streams_count_towards_the_limit() {
         let mut collected = Collected::default();
-        assert!(collected.add(Stream::Stdout, b"12345", 8).is_continue());
-        assert!(collected.add(Stream::Stderr, b"12345", 8).is_break());
-        assert_eq!((collected.stdout.len(), collected.stderr.len()), (5, 3));
+        assert!(collected.add(Stream::Stdout, b"12345").is_continue());
+        assert!(collected.add(Stream::Stderr, b"12").is_continue());
+        assert_eq!((collected.room(8), collected.room(3)), (1, 0));
     }
 }

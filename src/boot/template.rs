@@ -165,6 +165,7 @@ impl Template {
                 Stop::Event(Event::Dead) => {
                     return Err(Failure::Guest("the runtime died before it was ready".into()));
                 }
+                Stop::Poll => {}
                 Stop::Event(event) => {
                     return Err(Failure::Guest(format!("{event:?} before the runtime was ready")));
                 }

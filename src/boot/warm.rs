@@ -85,8 +85,8 @@ impl Sink for Tail {
         stream: zeroboot_proto::Stream,
         bytes: &[u8],
     ) -> std::ops::ControlFlow<()> {
-        let _ = self.0.add(stream, bytes, OUTPUT_MAX);
-        std::ops::ControlFlow::Continue(())
+        let kept = bytes.len().min(self.0.room(OUTPUT_MAX));
+        self.0.add(stream, &bytes[..kept])
     }
 }
 

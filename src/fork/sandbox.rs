@@ -65,6 +65,10 @@ impl Default for RunOptions<'_> {
     }
 }
 
+/// How often a running guest's mailbox is looked at for somebody who wants its output as it comes.
+/// Each look costs the guest an exit.
+const POLL: Duration = Duration::from_millis(20);
+
 /// What a run gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunResult {
@@ -132,6 +136,8 @@ impl Sandbox {
         let limits = Limits {
             deadline: options.timeout.and_then(|t| started.checked_add(t)),
             cancel: [options.cancel, Some(self.stop.clone())],
+            // Who wants output as it comes gets what a program prints before it goes on computing.
+            poll: options.on_output.is_some().then_some(POLL),
         };
         let request = RunRequest { kind: Request::Run, payload: code, limits: &limits };
         let mut sink = Tee {
@@ -164,13 +170,15 @@ struct Tee<'a> {
 
 impl Sink for Tee<'_> {
     fn output(&mut self, stream: Stream, bytes: &[u8]) -> ControlFlow<()> {
+        let kept = &bytes[..bytes.len().min(self.collected.room(self.max))];
         if let Some(on_output) = &mut self.on_output {
-            self.refused = on_output(stream, bytes).is_break();
+            self.refused = !kept.is_empty() && on_output(stream, kept).is_break();
         }
         if self.refused {
             return ControlFlow::Break(());
         }
-        self.collected.add(stream, bytes, self.max)
+        self.collected.add(stream, kept)?;
+        if kept.len() == bytes.len() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Stop {
     Event(Event),
     /// A booting guest has got so far.
     Stage(Stage),
+    /// It is time to look around, as the limits ask for. The guest can go on.
+    Poll,
     /// A limit was reached. The guest can go on.
     Expired(Expired),
     /// The guest did something from which there is no way on.
@@ -63,7 +65,7 @@ impl Machine {
                     Settled::Stop(stop) => Some(stop),
                     Settled::Unemulated => self.finish_instruction()?,
                 },
-                Err(error) => retry_or_stop(error, &mut out_of_memory)?,
+                Err(error) => retry_or_stop(error, armed, &mut out_of_memory)?,
             };
             if let Some(stop) = stop {
                 return Ok(stop);
@@ -127,8 +129,13 @@ fn rung(data: &[u8]) -> Stop {
     stop.unwrap_or(Stop::Fault(Fault::Doorbell(value)))
 }
 
-fn retry_or_stop(error: io::Error, out_of_memory: &mut u32) -> Result<Option<Stop>> {
+fn retry_or_stop(
+    error: io::Error,
+    armed: &Armed<'_>,
+    out_of_memory: &mut u32,
+) -> Result<Option<Stop>> {
     match error.raw_os_error() {
+        Some(libc::EINTR) if armed.expired().is_none() && armed.take_poll() => Ok(Some(Stop::Poll)),
         // A signal: ours, which the next look at the limits sees, or one of the host program's.
         Some(libc::EINTR | libc::EAGAIN) => Ok(None),
         Some(libc::EFAULT) => Ok(Some(Stop::Fault(Fault::Memory))),

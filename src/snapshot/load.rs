@@ -50,10 +50,11 @@ impl Snapshot {
         let (manifest, bytes) = read_manifest(dir)?;
         let host = Host::open()?;
         let traits = host.traits()?;
-        check_host(dir, &manifest, traits)?;
         let state_path = dir.join(STATE);
         let state = decode(&read_small(&state_path)?, &bytes)
             .map_err(|e| Error::corrupt(&state_path, e.to_string()))?;
+        // Behind the checksums: a damaged number must not pass for another host's.
+        check_host(dir, &manifest, traits)?;
         let layout = Layout::new(manifest.ram_bytes, manifest.rootfs_bytes)?;
         let memory = open_exact(&dir.join(MEMORY), layout.memory_len())?;
         let rootfs = Arc::new(open_exact(&dir.join(ROOTFS), layout.rootfs_bytes())?);

@@ -44,6 +44,11 @@ impl KickGuard {
     pub fn mask_in_guest(&self) -> u64 {
         self.previous & !kick_bit()
     }
+
+    /// Forgets a kick that is pending.
+    pub fn consume(&self) {
+        consume_pending();
+    }
 }
 
 impl Drop for KickGuard {
@@ -54,13 +59,22 @@ impl Drop for KickGuard {
     }
 }
 
-/// A timer that kicks the thread that armed it, once.
+/// A timer that kicks the thread that armed it.
 #[derive(Debug)]
 pub struct Timer(libc::timer_t);
 
 impl Timer {
     /// Kicks the calling thread after `delay`.
-    pub fn arm(delay: Duration) -> Result<Self> {
+    pub fn once(delay: Duration) -> Result<Self> {
+        Timer::arm(delay, Duration::ZERO)
+    }
+
+    /// Kicks the calling thread again and again.
+    pub fn every(interval: Duration) -> Result<Self> {
+        Timer::arm(interval, interval)
+    }
+
+    fn arm(delay: Duration, interval: Duration) -> Result<Self> {
         // SAFETY: all-zero is a valid sigevent.
         let mut event: libc::sigevent = unsafe { zeroed() };
         event.sigev_notify = libc::SIGEV_THREAD_ID;
@@ -72,13 +86,9 @@ impl Timer {
             return Err(Error::last("timer_create"));
         }
         let timer = Timer(id);
-        let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        let due = libc::timespec {
-            tv_sec: delay.as_secs().min(i64::MAX as u64 / 2) as i64,
-            // Zero would disarm the timer.
-            tv_nsec: i64::from(delay.subsec_nanos()).max(1),
-        };
-        let spec = libc::itimerspec { it_interval: zero, it_value: due };
+        // A value of zero would disarm the timer.
+        let due = timespec(delay.max(Duration::from_nanos(1)));
+        let spec = libc::itimerspec { it_interval: timespec(interval), it_value: due };
         // SAFETY: the timer exists, the specification is a live local, no old value is wanted.
         if unsafe { libc::timer_settime(timer.0, 0, &spec, ptr::null_mut()) } != 0 {
             return Err(Error::last("timer_settime"));
@@ -105,6 +115,13 @@ pub(super) fn kick(thread: libc::pid_t) {
 pub(super) fn thread_id() -> libc::pid_t {
     // SAFETY: gettid has no preconditions.
     unsafe { libc::gettid() }
+}
+
+fn timespec(duration: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: duration.as_secs().min(i64::MAX as u64 / 2) as i64,
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
 }
 
 fn change_mask(how: i32, set: u64) -> Result<u64> {
@@ -138,7 +155,7 @@ mod tests {
             let guard = KickGuard::block().unwrap();
             assert_eq!(guard.mask_in_guest() & kick_bit(), 0);
             kick(thread_id());
-            let _timer = Timer::arm(Duration::ZERO).unwrap();
+            let _timer = Timer::once(Duration::ZERO).unwrap();
         }
         // A kick that was left over would end the process here: its default action is to kill.
         assert_eq!(change_mask(libc::SIG_BLOCK, 0).unwrap(), before);

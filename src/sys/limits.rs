@@ -9,6 +9,8 @@ pub struct Limits {
     pub deadline: Option<Instant>,
     /// Who may stop it: for a run the caller, and whoever ends the sandbox.
     pub cancel: [Option<Cancel>; 2],
+    /// How often to come out of the guest for a look around; never, if absent.
+    pub poll: Option<Duration>,
 }
 
 /// Limits in force for the calling thread, until dropped.
@@ -17,7 +19,7 @@ pub struct Armed<'a> {
     limits: &'a Limits,
     // Dropped in this order: nobody kicks the thread any more when the guard gives up the signal.
     _registrations: [Option<Registration>; 2],
-    _timer: Option<Timer>,
+    _timers: [Option<Timer>; 2],
     guard: KickGuard,
 }
 
@@ -42,7 +44,10 @@ impl Limits {
         let delay = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
         Ok(Armed {
             limits: self,
-            _timer: delay.map(Timer::arm).transpose()?,
+            _timers: [
+                delay.map(Timer::once).transpose()?,
+                self.poll.map(Timer::every).transpose()?,
+            ],
             _registrations: self.cancel.each_ref().map(|c| c.as_ref().map(Cancel::register)),
             guard,
         })
@@ -57,6 +62,15 @@ impl Armed<'_> {
         }
         let deadline = self.limits.deadline?;
         (Instant::now() >= deadline).then_some(Expired::Deadline)
+    }
+
+    /// Takes note of a kick: whether it may have been one to look around. It then does not count
+    /// any more; whether it was a limit's, [`Armed::expired`] knows.
+    pub fn take_poll(&self) -> bool {
+        if self.limits.poll.is_some() {
+            self.guard.consume();
+        }
+        self.limits.poll.is_some()
     }
 
     /// The signal mask for inside `KVM_RUN`.

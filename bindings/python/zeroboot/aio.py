@@ -80,7 +80,7 @@ class AsyncSandbox:
 
     async def close(self) -> None:
         """Ends the virtual machine, and a run that is in flight. Closing twice does nothing."""
-        await _call(self._sandbox.close)
+        await _call(self._sandbox.close, certain=True)
 
     async def __aenter__(self) -> AsyncSandbox:
         self._sandbox.__enter__()
@@ -158,14 +158,20 @@ async def _call(
     function: Callable[[], T],
     stop: Optional[Callable[[], None]] = None,
     unwanted: Optional[Callable[[T], None]] = None,
+    certain: bool = False,
 ) -> T:
-    """Calls in a thread of the pool. A cancelled call is stopped, and waited for all the same."""
+    """Calls in a thread of the pool. A cancelled call is waited for all the same.
+
+    stop: ends a call that is under way.
+    unwanted: disposes of what nobody waits for any more.
+    certain: the call is made even when it is cancelled before it begins.
+    """
     submitted = _pool().submit(function)
     future = asyncio.wrap_future(submitted)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        if submitted.cancel():
+        if not certain and submitted.cancel():
             raise  # It had not begun.
         if stop is not None:
             stop()

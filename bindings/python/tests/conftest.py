@@ -1,0 +1,52 @@
+"""What all tests share: the template, and a fork of it."""
+
+import os
+import subprocess
+import sys
+from typing import Iterator
+
+import pytest
+
+import zeroboot
+
+TEMPLATE = os.environ.get("ZEROBOOT_TEST_TEMPLATE") or zeroboot.template("python")
+
+
+@pytest.fixture(scope="session")
+def snapshot() -> Iterator[zeroboot.Snapshot]:
+    with zeroboot.load(TEMPLATE) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def sandbox(snapshot: zeroboot.Snapshot) -> Iterator[zeroboot.Sandbox]:
+    with snapshot.fork() as forked:
+        yield forked
+
+
+@pytest.fixture
+def template() -> str:
+    return TEMPLATE
+
+
+class Script:
+    """A program in a process of its own: argv[1] is the template."""
+
+    def run(self, code: str, *, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            self.command(code), capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    def prints(self, code: str) -> str:
+        done = self.run(code)
+        assert done.returncode == 0 and done.stderr == "", done
+        return done.stdout
+
+    def command(self, code: str) -> "list[str]":
+        preamble = "import os, signal, sys, threading, zeroboot\n"
+        return [sys.executable, "-W", "error", "-c", preamble + code, TEMPLATE]
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
