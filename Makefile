@@ -10,6 +10,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 RELEASE := target/release/zeroboot
+# The languages with a wrapper; each has a test.sh that does its own set-up.
+BINDINGS := python node go
 
 .PHONY: help
 help:
@@ -48,6 +50,7 @@ template: build guest
 test: lint template
 	cargo test --workspace --locked
 	python3 -m unittest discover -t guest/runtimes/python -s guest/runtimes/python/tests
+	@for language in $(BINDINGS); do echo "== bindings/$$language"; bindings/$$language/test.sh; done
 
 .PHONY: lint
 lint: setup

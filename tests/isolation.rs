@@ -162,3 +162,21 @@ fn forks_on_many_threads_do_not_disturb_each_other() {
         }
     });
 }
+
+#[test]
+fn a_hundred_forks_that_run_at_the_same_time_all_answer() {
+    let together = std::sync::Barrier::new(100);
+    std::thread::scope(|scope| {
+        for thread in 0..100 {
+            let together = &together;
+            scope.spawn(move || {
+                let mut sandbox = fork();
+                together.wait();
+                assert_eq!(
+                    run_in(&mut sandbox, &format!("print({thread})")),
+                    format!("{thread}\n")
+                );
+            });
+        }
+    });
+}

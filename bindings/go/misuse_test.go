@@ -117,7 +117,11 @@ func TestCloseDuringARunCancelsItAndWaits(t *testing.T) {
 		result, err := sandbox.Run(context.Background(), zeroboot.Request{Code: loop, OnOutput: onOutput})
 		answers <- answer{result, err}
 	}()
-	<-started
+	select {
+	case <-started:
+	case a := <-answers:
+		t.Fatalf("the loop ended: %v, %v", a.result, a.err)
+	}
 	var wait sync.WaitGroup
 	for i := 0; i < 3; i++ {
 		wait.Add(1)

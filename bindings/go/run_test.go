@@ -99,16 +99,11 @@ func expectTimeout(t *testing.T, result *zeroboot.Result) {
 }
 
 func TestTheDeadlineOfAContextIsATimeout(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
 	for _, timeout := range []time.Duration{0, time.Hour, zeroboot.NoTimeout} {
-		ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		result, err := fork(t).Run(ctx, zeroboot.Request{Code: loop, Timeout: timeout})
 		cancel()
 		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) {
-				continue // the outer deadline passed before this run
-			}
 			t.Fatal(err)
 		}
 		expectOutcome(t, result, zeroboot.TimedOut, "begun\n")
@@ -136,7 +131,7 @@ func TestCancellingTheContextStopsARunSoon(t *testing.T) {
 		cancelled = time.Now()
 		cancel()
 	}()
-	result, err := sandbox.Run(ctx, zeroboot.Request{Code: loop, Timeout: zeroboot.NoTimeout, OnOutput: onOutput})
+	result, err := sandbox.Run(ctx, zeroboot.Request{Code: loop, OnOutput: onOutput})
 	took := time.Since(cancelled)
 	if err != nil {
 		t.Fatal(err)
@@ -285,9 +280,34 @@ func TestProfilingSignalsDoNotDisturbRuns(t *testing.T) {
 	}
 }
 
-func TestManyGoroutinesForkRunCancelAndCloseAtTheSameTime(t *testing.T) {
+func TestAHundredGoroutinesRunASandboxEachAtTheSameTime(t *testing.T) {
 	s := snapshot(t)
-	const goroutines, rounds = 64, 10
+	var ready, done sync.WaitGroup
+	for g := 0; g < 100; g++ {
+		ready.Add(1)
+		done.Add(1)
+		go func(g int) {
+			defer done.Done()
+			sandbox, err := s.Fork(context.Background())
+			ready.Done()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer sandbox.Close()
+			ready.Wait()
+			result, err := sandbox.Run(context.Background(), zeroboot.Request{Code: fmt.Sprintf("print(%d)", g)})
+			if err != nil || result.Err() != nil || string(result.Stdout) != fmt.Sprintln(g) {
+				t.Errorf("%d: %v, %+v", g, err, result)
+			}
+		}(g)
+	}
+	done.Wait()
+}
+
+func TestGoroutinesForkRunCancelAndCloseAtTheSameTime(t *testing.T) {
+	s := snapshot(t)
+	const goroutines, rounds = 8, 16
 	var wait sync.WaitGroup
 	for g := 0; g < goroutines; g++ {
 		wait.Add(1)

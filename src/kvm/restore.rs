@@ -5,7 +5,7 @@ use std::time::Duration;
 use kvm_bindings::{CpuId, Msrs, kvm_msr_entry, kvm_xsave};
 use kvm_ioctls::VcpuFd;
 
-use super::{Clock, CpuState, Error, Result, TscControl, Vcpu};
+use super::{Clock, CpuState, Error, Result, Ring0, Traits, TscControl, Vcpu};
 use crate::sys::Moment;
 
 /// SDM volume 4: the time stamp counter.
@@ -16,8 +16,17 @@ pub(super) const IA32_TSC_DEADLINE: u32 = 0x6e0;
 /// How long after a fork the guest's timer first fires.
 ///
 /// The deadline in a snapshot lies in the past and would fire before the first instruction, at
-/// the cost of a tick's work. Two ticks of the guest kernel (HZ=25) later is early enough.
-const TIMER_GRACE: Duration = Duration::from_millis(80);
+/// the cost of a tick's work. Where ring 0 is emulated that is some 7 ms in a new fork, more than
+/// most programs take; and when many forks share a processor, each of them owes a tick for every
+/// 40 ms of wall time, so that beyond a dozen they would do nothing but tick. So it waits until a
+/// short program is done even among a hundred others. A longer one is late by that much once: the
+/// guest's kernel has the tick down as due, and arms the timer for nothing later than that.
+const fn timer_grace(ring0: Ring0) -> Duration {
+    match ring0 {
+        Ring0::Emulated => Duration::from_millis(500),
+        Ring0::Native => Duration::from_millis(4),
+    }
+}
 
 /// A state in the form in which the ioctls take it, made once a snapshot.
 #[derive(Debug)]
@@ -25,16 +34,16 @@ pub struct Prepared {
     state: CpuState,
     clock: Clock,
     cpuid: CpuId,
-    control: TscControl,
+    host: Traits,
     host_tsc_khz: Option<u32>,
 }
 
 impl Prepared {
-    /// Gets a state ready for many forks on a host with this control of the TSC.
-    pub fn new(state: CpuState, clock: Clock, control: TscControl) -> Result<Self> {
+    /// Gets a state ready for many forks on a host of this kind.
+    pub fn new(state: CpuState, clock: Clock, host: Traits) -> Result<Self> {
         let cpuid = CpuId::from_entries(&state.cpuid)
             .map_err(|_| Error::TooMany { what: "CPUID leaves", have: state.cpuid.len() })?;
-        Ok(Prepared { state, clock, cpuid, control, host_tsc_khz: None })
+        Ok(Prepared { state, clock, cpuid, host, host_tsc_khz: None })
     }
 
     /// Has each fork's TSC run at the snapshot's rate on a host with another.
@@ -49,7 +58,7 @@ impl Prepared {
     }
 
     fn guest_tsc(&self, now: Moment) -> u64 {
-        match self.control {
+        match self.host.tsc {
             TscControl::Settable => self.clock.tsc_at(now),
             TscControl::Raw => now.tsc,
         }
@@ -60,11 +69,12 @@ impl Prepared {
         let tsc = self.guest_tsc(now);
         let mut entries = Vec::with_capacity(self.state.msrs.len() + 2);
         entries.extend_from_slice(&self.state.msrs);
-        if self.control == TscControl::Settable {
+        if self.host.tsc == TscControl::Settable {
             entries.push(entry(IA32_TSC, tsc));
         }
         if self.state.tsc_deadline != 0 {
-            let grace = TIMER_GRACE.as_millis() as u64 * u64::from(self.clock.tsc_khz);
+            let grace = timer_grace(self.host.ring0).as_millis() as u64;
+            let grace = grace * u64::from(self.clock.tsc_khz);
             entries.push(entry(IA32_TSC_DEADLINE, tsc.saturating_add(grace)));
         }
         Msrs::from_entries(&entries)

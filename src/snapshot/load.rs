@@ -66,7 +66,7 @@ impl Snapshot {
         } else {
             memory
         };
-        let mut prepared = Prepared::new(state.cpu, manifest.clock, traits.tsc)?;
+        let mut prepared = Prepared::new(state.cpu, manifest.clock, traits)?;
         if rates_differ(manifest.clock.tsc_khz, traits.tsc_khz) {
             prepared = scale_tsc(dir, &host, prepared, &manifest, traits)?;
         }
