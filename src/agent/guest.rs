@@ -1,12 +1,13 @@
 use std::fmt;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use zeroboot_proto as proto;
 use zeroboot_proto::{Death, Event, Request};
 
 use super::{OutputReader, Sink, Violation};
 use crate::machine::{self, Fault, Machine, Stop};
-use crate::sys::{self, Armed, Expired, Limits};
+use crate::sys::{self, Armed, Expired, Gate, Limits};
 
 /// What keeps a request from being carried out at all. What the guest does is an [`Outcome`].
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +84,16 @@ pub struct RunRequest<'a> {
     pub payload: &'a [u8],
     /// What ends it from outside.
     pub limits: &'a Limits,
+    /// Whether the sink wants what a program prints before the program goes on computing.
+    pub streams: bool,
+    /// What a run has to pass before it begins.
+    pub gate: Option<&'a Gate>,
 }
+
+/// How often a running guest's mailbox is looked at for a sink that wants its output as it comes,
+/// and how long a run keeps the permit that it began with: a short one to its end, a long one
+/// until it is clear that it is long. Each look costs the guest an exit.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A machine whose runtime stands at its doorbell.
 #[derive(Debug)]
@@ -109,9 +119,18 @@ impl Guest {
         let start = posted.ok_or(Error::PayloadTooLong(request.payload.len()))?;
         self.output.begin(start);
         let armed = request.limits.arm()?;
+        let mut permit = match request.gate.map(|gate| gate.enter(&armed)).transpose() {
+            Ok(permit) => permit,
+            Err(expired) => return Ok(expired_outcome(expired)),
+        };
+        let begun = Instant::now();
         loop {
+            armed.alarm((request.streams || permit.is_some()).then_some(LOOK))?;
             if let Some(outcome) = self.step(&armed, sink)? {
                 return Ok(outcome);
+            }
+            if begun.elapsed() >= LOOK {
+                permit = None;
             }
         }
     }
@@ -141,10 +160,16 @@ impl Guest {
             Stop::Event(event @ (Event::Ready | Event::Stage)) => {
                 Outcome::Crashed(Crash::Event(event))
             }
-            Stop::Expired(Expired::Deadline) => Outcome::TimedOut,
-            Stop::Expired(Expired::Cancelled) => Outcome::Cancelled,
+            Stop::Expired(expired) => expired_outcome(expired),
             Stop::Fault(fault) => Outcome::Crashed(Crash::Fault(fault)),
         })
+    }
+}
+
+fn expired_outcome(expired: Expired) -> Outcome {
+    match expired {
+        Expired::Deadline => Outcome::TimedOut,
+        Expired::Cancelled => Outcome::Cancelled,
     }
 }
 

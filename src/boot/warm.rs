@@ -54,7 +54,8 @@ pub(super) fn up(guest: &mut Guest, programs: &[Program], progress: &dyn Progres
 /// Runs one program, which must end well; how long it took.
 fn run(guest: &mut Guest, kind: Request, program: &Program) -> Result<Duration> {
     let limits = Limits::within(TIMEOUT);
-    let request = RunRequest { kind, payload: &program.code, limits: &limits };
+    let request =
+        RunRequest { kind, payload: &program.code, limits: &limits, streams: false, gate: None };
     let mut output = Tail::default();
     let started = Instant::now();
     let outcome = guest.run(&request, &mut output)?;

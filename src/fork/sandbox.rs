@@ -65,10 +65,6 @@ impl Default for RunOptions<'_> {
     }
 }
 
-/// How often a running guest's mailbox is looked at for somebody who wants its output as it comes.
-/// Each look costs the guest an exit.
-const POLL: Duration = Duration::from_millis(20);
-
 /// What a run gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunResult {
@@ -136,10 +132,14 @@ impl Sandbox {
         let limits = Limits {
             deadline: options.timeout.and_then(|t| started.checked_add(t)),
             cancel: [options.cancel, Some(self.stop.clone())],
-            // Who wants output as it comes gets what a program prints before it goes on computing.
-            poll: options.on_output.is_some().then_some(POLL),
         };
-        let request = RunRequest { kind: Request::Run, payload: code, limits: &limits };
+        let request = RunRequest {
+            kind: Request::Run,
+            payload: code,
+            limits: &limits,
+            streams: options.on_output.is_some(),
+            gate: self.snapshot.gate(),
+        };
         let mut sink = Tee {
             collected: Collected::default(),
             max: options.max_output,

@@ -16,7 +16,7 @@ pub enum Stop {
     Event(Event),
     /// A booting guest has got so far.
     Stage(Stage),
-    /// It is time to look around, as the limits ask for. The guest can go on.
+    /// The thread was kicked, and not by a limit. The guest can go on.
     Poll,
     /// A limit was reached. The guest can go on.
     Expired(Expired),
@@ -135,9 +135,13 @@ fn retry_or_stop(
     out_of_memory: &mut u32,
 ) -> Result<Option<Stop>> {
     match error.raw_os_error() {
-        Some(libc::EINTR) if armed.expired().is_none() && armed.take_poll() => Ok(Some(Stop::Poll)),
-        // A signal: ours, which the next look at the limits sees, or one of the host program's.
-        Some(libc::EINTR | libc::EAGAIN) => Ok(None),
+        // A kick, or a signal of the host program's. Nothing is lost by forgetting it: the next
+        // run begins with a look at the limits.
+        Some(libc::EINTR) => {
+            armed.consume_kick();
+            Ok(Some(Stop::Poll))
+        }
+        Some(libc::EAGAIN) => Ok(None),
         Some(libc::EFAULT) => Ok(Some(Stop::Fault(Fault::Memory))),
         Some(libc::ENOMEM) if *out_of_memory < ENOMEM_RETRIES => {
             *out_of_memory += 1;

@@ -3,13 +3,14 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use once_cell::sync::OnceCell;
 use zeroboot_proto as proto;
 
 use super::{Error, FORMAT, MANIFEST, MEMORY, Manifest, ROOTFS, Result, STATE, decode, verify};
 use crate::device::UartState;
-use crate::kvm::{CpuFeatures, Host, Prepared, Traits, TscControl};
+use crate::kvm::{CpuFeatures, Host, Prepared, Ring0, Traits, TscControl};
 use crate::machine::Layout;
-use crate::sys::{self, Moment, Region};
+use crate::sys::{self, Gate, Moment, Region};
 
 /// A manifest or a state file is a few KiB; what is longer is no such file.
 const SMALL_FILE_MAX: u64 = 1 << 20;
@@ -38,7 +39,15 @@ pub struct Snapshot {
     memory: Arc<File>,
     rootfs: Arc<Region>,
     manifest: Manifest,
+    gate: Option<&'static Gate>,
 }
+
+/// Where ring 0 is emulated, a guest that waits for a processor still owes its timer ticks, and
+/// each costs more than its share of the time when dozens of guests want to run: they would all do
+/// nothing but tick. So runs of a process begin a few at a time.
+static GATE: OnceCell<Gate> = OnceCell::new();
+
+const RUNS_A_PROCESSOR: usize = 2;
 
 impl Snapshot {
     /// Loads a snapshot's directory. Nothing is read but the two small files; memory is mapped by
@@ -78,7 +87,13 @@ impl Snapshot {
             uart: state.uart,
             memory: Arc::new(memory),
             manifest,
+            gate: (traits.ring0 == Ring0::Emulated).then(gate),
         })
+    }
+
+    /// What a run has to pass before it begins, on hosts that need that.
+    pub fn gate(&self) -> Option<&'static Gate> {
+        self.gate
     }
 
     /// /dev/kvm, opened and checked.
@@ -122,6 +137,11 @@ impl Manifest {
     pub fn read(dir: &Path) -> Result<Self> {
         read_manifest(dir).map(|(manifest, _)| manifest)
     }
+}
+
+fn gate() -> &'static Gate {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    GATE.get_or_init(|| Gate::new(processors * RUNS_A_PROCESSOR))
 }
 
 fn read_manifest(dir: &Path) -> Result<(Manifest, Vec<u8>)> {

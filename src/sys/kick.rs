@@ -49,6 +49,13 @@ impl KickGuard {
     pub fn consume(&self) {
         consume_pending();
     }
+
+    /// Sleeps until a kick, or a signal that the program handles.
+    pub fn wait(&self) {
+        let set = kick_set();
+        // SAFETY: the set is live and initialised, no details are asked for.
+        unsafe { libc::sigwaitinfo(&set, ptr::null_mut()) };
+    }
 }
 
 impl Drop for KickGuard {
@@ -59,22 +66,13 @@ impl Drop for KickGuard {
     }
 }
 
-/// A timer that kicks the thread that armed it.
+/// A timer that kicks the thread that made it, once each time it is set.
 #[derive(Debug)]
 pub struct Timer(libc::timer_t);
 
 impl Timer {
-    /// Kicks the calling thread after `delay`.
-    pub fn once(delay: Duration) -> Result<Self> {
-        Timer::arm(delay, Duration::ZERO)
-    }
-
-    /// Kicks the calling thread again and again.
-    pub fn every(interval: Duration) -> Result<Self> {
-        Timer::arm(interval, interval)
-    }
-
-    fn arm(delay: Duration, interval: Duration) -> Result<Self> {
+    /// A timer that is not set.
+    pub fn new() -> Result<Self> {
         // SAFETY: all-zero is a valid sigevent.
         let mut event: libc::sigevent = unsafe { zeroed() };
         event.sigev_notify = libc::SIGEV_THREAD_ID;
@@ -85,15 +83,24 @@ impl Timer {
         if unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut id) } != 0 {
             return Err(Error::last("timer_create"));
         }
-        let timer = Timer(id);
+        Ok(Timer(id))
+    }
+
+    /// Kicks the thread after `delay`, and not at the time that was set before.
+    pub fn set(&self, delay: Duration) -> Result<()> {
         // A value of zero would disarm the timer.
-        let due = timespec(delay.max(Duration::from_nanos(1)));
-        let spec = libc::itimerspec { it_interval: timespec(interval), it_value: due };
+        let delay = delay.max(Duration::from_nanos(1));
+        let due = libc::timespec {
+            tv_sec: delay.as_secs().min(i64::MAX as u64 / 2) as i64,
+            tv_nsec: i64::from(delay.subsec_nanos()),
+        };
+        let never = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let spec = libc::itimerspec { it_interval: never, it_value: due };
         // SAFETY: the timer exists, the specification is a live local, no old value is wanted.
-        if unsafe { libc::timer_settime(timer.0, 0, &spec, ptr::null_mut()) } != 0 {
+        if unsafe { libc::timer_settime(self.0, 0, &spec, ptr::null_mut()) } != 0 {
             return Err(Error::last("timer_settime"));
         }
-        Ok(timer)
+        Ok(())
     }
 }
 
@@ -117,13 +124,6 @@ pub(super) fn thread_id() -> libc::pid_t {
     unsafe { libc::gettid() }
 }
 
-fn timespec(duration: Duration) -> libc::timespec {
-    libc::timespec {
-        tv_sec: duration.as_secs().min(i64::MAX as u64 / 2) as i64,
-        tv_nsec: i64::from(duration.subsec_nanos()),
-    }
-}
-
 fn change_mask(how: i32, set: u64) -> Result<u64> {
     let mut previous = 0u64;
     // SAFETY: both sets are live locals of the size that is passed; the raw call is used since a
@@ -134,14 +134,20 @@ fn change_mask(how: i32, set: u64) -> Result<u64> {
 }
 
 fn consume_pending() {
+    let set = kick_set();
+    let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: set and timeout are live and initialised, no details are asked for.
+    while unsafe { libc::sigtimedwait(&set, ptr::null_mut(), &none) } > 0 {}
+}
+
+fn kick_set() -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the pointer is to a live local, which the call initialises.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
     // SAFETY: the set was initialised above.
     unsafe { libc::sigaddset(set.as_mut_ptr(), kick_signal()) };
-    let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: set and timeout are live and initialised, no details are asked for.
-    while unsafe { libc::sigtimedwait(set.as_ptr(), ptr::null_mut(), &none) } > 0 {}
+    // SAFETY: as above.
+    unsafe { set.assume_init() }
 }
 
 #[cfg(test)]
@@ -155,7 +161,10 @@ mod tests {
             let guard = KickGuard::block().unwrap();
             assert_eq!(guard.mask_in_guest() & kick_bit(), 0);
             kick(thread_id());
-            let _timer = Timer::once(Duration::ZERO).unwrap();
+            let timer = Timer::new().unwrap();
+            timer.set(Duration::ZERO).unwrap();
+            guard.wait();
+            kick(thread_id());
         }
         // A kick that was left over would end the process here: its default action is to kill.
         assert_eq!(change_mask(libc::SIG_BLOCK, 0).unwrap(), before);

@@ -9,8 +9,6 @@ pub struct Limits {
     pub deadline: Option<Instant>,
     /// Who may stop it: for a run the caller, and whoever ends the sandbox.
     pub cancel: [Option<Cancel>; 2],
-    /// How often to come out of the guest for a look around; never, if absent.
-    pub poll: Option<Duration>,
 }
 
 /// Limits in force for the calling thread, until dropped.
@@ -19,7 +17,7 @@ pub struct Armed<'a> {
     limits: &'a Limits,
     // Dropped in this order: nobody kicks the thread any more when the guard gives up the signal.
     _registrations: [Option<Registration>; 2],
-    _timers: [Option<Timer>; 2],
+    timer: Timer,
     guard: KickGuard,
 }
 
@@ -41,16 +39,14 @@ impl Limits {
     /// Puts the limits in force.
     pub fn arm(&self) -> Result<Armed<'_>> {
         let guard = KickGuard::block()?;
-        let delay = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        Ok(Armed {
+        let armed = Armed {
             limits: self,
-            _timers: [
-                delay.map(Timer::once).transpose()?,
-                self.poll.map(Timer::every).transpose()?,
-            ],
+            timer: Timer::new()?,
             _registrations: self.cancel.each_ref().map(|c| c.as_ref().map(Cancel::register)),
             guard,
-        })
+        };
+        armed.alarm(None)?;
+        Ok(armed)
     }
 }
 
@@ -64,13 +60,23 @@ impl Armed<'_> {
         (Instant::now() >= deadline).then_some(Expired::Deadline)
     }
 
-    /// Takes note of a kick: whether it may have been one to look around. It then does not count
-    /// any more; whether it was a limit's, [`Armed::expired`] knows.
-    pub fn take_poll(&self) -> bool {
-        if self.limits.poll.is_some() {
-            self.guard.consume();
+    /// Has the thread kicked at the deadline, or after `look` if that is earlier.
+    pub fn alarm(&self, look: Option<Duration>) -> Result<()> {
+        let left = self.limits.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        match [left, look].into_iter().flatten().min() {
+            Some(delay) => self.timer.set(delay),
+            None => Ok(()),
         }
-        self.limits.poll.is_some()
+    }
+
+    /// Forgets a kick that has arrived. Whether it was a limit's, [`Armed::expired`] knows.
+    pub fn consume_kick(&self) {
+        self.guard.consume();
+    }
+
+    /// Sleeps until the next kick.
+    pub fn wait_for_kick(&self) {
+        self.guard.wait();
     }
 
     /// The signal mask for inside `KVM_RUN`.

@@ -10,6 +10,7 @@ import pytest
 import zeroboot
 from zeroboot import Outcome
 
+SLEEP = "from time import sleep"
 FOREVER = "print('begun', flush=True)\nwhile True: pass"
 
 
@@ -46,7 +47,7 @@ def test_100_sandboxes_run_at_once(snapshot: zeroboot.Snapshot) -> None:
 
         async with snapshot.fork_async() as sandbox:
             run = asyncio.ensure_future(
-                sandbox.run(f"print({n}, flush=True)\nwhile True: pass", on_stdout=begun, cancel=cancel, timeout=None)
+                sandbox.run(f"{SLEEP}; print({n}, flush=True); sleep(3600)", on_stdout=begun, cancel=cancel)
             )
             # None of them ends before all of them have begun.
             await asyncio.wait([run, asyncio.ensure_future(everybody.wait())], return_when="FIRST_COMPLETED")
@@ -81,14 +82,14 @@ def test_cancelling_the_task_stops_the_run(snapshot: zeroboot.Snapshot) -> None:
         begun = asyncio.Event()
         async with snapshot.fork_async() as sandbox:
             run = asyncio.ensure_future(
-                sandbox.run(FOREVER, timeout=None, on_stdout=lambda _: begun.set())
+                sandbox.run(FOREVER, on_stdout=lambda _: begun.set())
             )
             await begun.wait()
             cancelled = time.monotonic()
             run.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await run
-            assert time.monotonic() - cancelled < 1
+            assert time.monotonic() - cancelled < 10
             # It was waited for: the sandbox is not busy but dead.
             with pytest.raises(zeroboot.DeadError):
                 await sandbox.run("print(1)")
@@ -100,7 +101,7 @@ def test_wait_for_stops_the_run(snapshot: zeroboot.Snapshot) -> None:
     async def main() -> None:
         async with snapshot.fork_async() as sandbox:
             with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(sandbox.run("while True: pass", timeout=None), 0.2)
+                await asyncio.wait_for(sandbox.run("while True: pass"), 0.2)
             assert not sandbox.alive
 
     asyncio.run(main())
@@ -111,7 +112,7 @@ def test_a_task_may_be_cancelled_over_and_over(snapshot: zeroboot.Snapshot) -> N
         begun = asyncio.Event()
         async with snapshot.fork_async() as sandbox:
             run = asyncio.ensure_future(
-                sandbox.run(FOREVER, timeout=None, on_stdout=lambda _: begun.set())
+                sandbox.run(FOREVER, on_stdout=lambda _: begun.set())
             )
             await begun.wait()
             while not run.done():
@@ -163,7 +164,7 @@ def test_what_a_callback_raises_comes_out_unchanged(snapshot: zeroboot.Snapshot)
 
         async with snapshot.fork_async() as sandbox:
             with pytest.raises(LookupError) as caught:
-                await sandbox.run(FOREVER, on_stderr=print, on_stdout=fail, timeout=None)
+                await sandbox.run(FOREVER, on_stderr=print, on_stdout=fail)
             assert caught.value is error
 
     asyncio.run(main())
@@ -175,7 +176,7 @@ def test_a_token_and_a_close_stop_a_run(snapshot: zeroboot.Snapshot) -> None:
         cancel = zeroboot.Cancel()
         async with snapshot.fork_async() as sandbox:
             run = asyncio.ensure_future(
-                sandbox.run(FOREVER, timeout=None, cancel=cancel, on_stdout=lambda _: begun.set())
+                sandbox.run(FOREVER, cancel=cancel, on_stdout=lambda _: begun.set())
             )
             await begun.wait()
             await stop(sandbox, cancel)

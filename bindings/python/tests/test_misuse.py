@@ -27,7 +27,7 @@ class Background:
     def _run(self, sandbox: zeroboot.Sandbox) -> None:
         try:
             on_stdout: Callable[[bytes], object] = lambda _: self._begun.set()
-            self._ended.append(sandbox.run(FOREVER, timeout=None, on_stdout=on_stdout, **self._options))
+            self._ended.append(sandbox.run(FOREVER, on_stdout=on_stdout, **self._options))
         except BaseException as error:
             self._ended.append(error)
 
@@ -127,7 +127,7 @@ def test_closing_a_sandbox_that_has_a_token_cancels_its_run_only(snapshot: zerob
 
 def test_closing_a_sandbox_in_its_callback_ends_the_run(snapshot: zeroboot.Snapshot) -> None:
     sandbox = snapshot.fork()
-    result = sandbox.run(FOREVER, on_stdout=lambda _: sandbox.close(), timeout=None)
+    result = sandbox.run(FOREVER, on_stdout=lambda _: sandbox.close())
     assert result.outcome is Outcome.CANCELLED and sandbox.closed
 
 

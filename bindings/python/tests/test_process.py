@@ -37,7 +37,7 @@ def test_ctrl_c_stops_a_run_in_the_main_thread_and_is_raised_once(script: Any) -
 with zeroboot.load(sys.argv[1]) as snapshot, snapshot.fork() as sandbox, snapshot.fork() as after:
     threading.Timer(0.3, lambda: ({READY})).start()
     try:
-        sandbox.run('while True: pass', timeout=None)
+        sandbox.run('while True: pass')
     except KeyboardInterrupt:
         print('interrupted', sandbox.alive, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
     print(after.run('print(2)').text)
@@ -45,7 +45,7 @@ with zeroboot.load(sys.argv[1]) as snapshot, snapshot.fork() as sandbox, snapsho
 """
     took, out, err = interrupt(script.command(code))
     assert (out, err) == ("interrupted False True\n2\n\n-1\n", "")
-    assert took < 5, f"{took} s"
+    assert took < 10, f"{took} s"
 
 
 def test_ctrl_c_stops_a_run_that_streams(script: Any) -> None:
@@ -55,14 +55,14 @@ with zeroboot.load(sys.argv[1]) as snapshot, snapshot.fork() as sandbox:
     def on_stdout(piece):
         said or said.append({READY})
     try:
-        sandbox.run("while True: print('x' * 1000)", timeout=None, max_output=None, on_stdout=on_stdout)
+        sandbox.run("while True: print('x' * 1000)", max_output=None, on_stdout=on_stdout)
     except KeyboardInterrupt:
         print('interrupted', sandbox.alive)
 """
     for _ in range(5):
         took, out, err = interrupt(script.command(code))
         assert (out, err) == ("interrupted False\n", "")
-        assert took < 5, f"{took} s"
+        assert took < 10, f"{took} s"
 
 
 def test_ctrl_c_interrupts_a_callback_that_waits(script: Any) -> None:
@@ -72,7 +72,7 @@ with zeroboot.load(sys.argv[1]) as snapshot, snapshot.fork() as sandbox:
         {READY}
         threading.Event().wait()
     try:
-        sandbox.run({FOREVER}, timeout=None, on_stdout=on_stdout)
+        sandbox.run({FOREVER}, on_stdout=on_stdout)
     except KeyboardInterrupt:
         print('interrupted', sandbox.alive)
 """
@@ -84,7 +84,7 @@ def test_ctrl_c_in_a_run_does_not_trigger_the_programs_token(script: Any) -> Non
 cancel = zeroboot.Cancel()
 with zeroboot.load(sys.argv[1]) as snapshot, snapshot.fork() as sandbox:
     try:
-        sandbox.run({FOREVER}, timeout=None, cancel=cancel, on_stdout=lambda _: ({READY}))
+        sandbox.run({FOREVER}, cancel=cancel, on_stdout=lambda _: ({READY}))
     except KeyboardInterrupt:
         print('interrupted', cancel.triggered)
 """
@@ -106,7 +106,7 @@ def test_ctrl_c_ends_an_asyncio_program_with_runs_in_flight(script: Any) -> None
 import asyncio
 async def main():
     async with snapshot.fork_async() as sandbox:
-        await sandbox.run({FOREVER}, timeout=None, on_stdout=lambda _: ({READY}))
+        await sandbox.run({FOREVER}, on_stdout=lambda _: ({READY}))
 with zeroboot.load(sys.argv[1]) as snapshot:
     try:
         asyncio.run(main())
@@ -115,7 +115,7 @@ with zeroboot.load(sys.argv[1]) as snapshot:
 """
     took, out, err = interrupt(script.command(code))
     assert (out, err) == ("interrupted\n", "")
-    assert took < 5, f"{took} s"
+    assert took < 10, f"{took} s"
 
 
 def test_a_child_of_fork_gets_an_error_and_can_load_its_own(script: Any) -> None:
@@ -153,7 +153,7 @@ import warnings; warnings.simplefilter('ignore', DeprecationWarning)
 snapshot = zeroboot.load(sys.argv[1]); sandbox = snapshot.fork()
 begun = threading.Event(); cancel = zeroboot.Cancel()
 thread = threading.Thread(target=lambda: sandbox.run('print(1, flush=True)\\nwhile True: pass',
-    timeout=None, cancel=cancel, on_stdout=lambda _: begun.set()))
+    cancel=cancel, on_stdout=lambda _: begun.set()))
 thread.start(); begun.wait()
 child = os.fork()
 if child == 0:
@@ -172,7 +172,7 @@ snapshot = zeroboot.load(sys.argv[1]); sandboxes = [snapshot.fork() for _ in ran
 for sandbox in sandboxes: sandbox.run('print(1)')
 begun = threading.Event()
 threading.Thread(target=lambda: sandboxes[0].run('print(1, flush=True)\\nwhile True: pass',
-    timeout=None, on_stdout=lambda _: begun.set()), daemon=True).start()
+    on_stdout=lambda _: begun.set()), daemon=True).start()
 begun.wait()
 print('end')
 """

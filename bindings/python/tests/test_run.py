@@ -149,11 +149,11 @@ def test_a_token_stops_a_run_from_another_thread(sandbox: zeroboot.Sandbox) -> N
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    result = sandbox.run(FOREVER, cancel=cancel, on_stdout=lambda _: begun.set(), timeout=None)
+    result = sandbox.run(FOREVER, cancel=cancel, on_stdout=lambda _: begun.set())
     took = time.monotonic() - triggered[0]
     stopper.join()
     assert result.outcome is Outcome.CANCELLED and cancel.triggered
-    assert took < 1, f"{took} s"
+    assert took < 10, f"{took} s"
 
 
 def test_a_token_is_sticky_and_serves_many_runs(snapshot: zeroboot.Snapshot) -> None:
@@ -210,13 +210,14 @@ def test_an_unknown_status_or_outcome_of_a_newer_library_is_passed_on() -> None:
     assert Outcome(77) == 77 and Outcome(77).name == "OUTCOME_77"
 
 
-def test_the_log_goes_to_a_logger(snapshot: zeroboot.Snapshot, caplog: pytest.LogCaptureFixture) -> None:
-    logger = logging.getLogger("of-this-test")
-    zeroboot.log_to(logger, logging.DEBUG)
-    try:
-        with caplog.at_level(logging.DEBUG, "of-this-test"), snapshot.fork() as sandbox:
-            sandbox.run("open('/dev/kmsg', 'w').write('hello')")
+def test_the_log_goes_to_a_logger(
+    snapshot: zeroboot.Snapshot, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "of-this-test")
+    for logger, lines in ((logging.getLogger("of-this-test"), 1), (None, 0)):
+        caplog.clear()
+        zeroboot.log_to(logger, logging.DEBUG)
+        with snapshot.fork() as sandbox:
             sandbox.run("import os; os._exit(3)")
-    finally:
-        zeroboot.log_to(None)
-    assert {record.name for record in caplog.records} <= {"of-this-test", "of-this-test.guest"}
+        of_guests = [r for r in caplog.records if r.name == "of-this-test.guest"]
+        assert len([r for r in of_guests if "exited with code 3" in r.getMessage()]) == lines
