@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand"
+	"runtime"
 	"runtime/pprof"
 	"strings"
 	"sync"
@@ -280,14 +281,43 @@ func TestProfilingSignalsDoNotDisturbRuns(t *testing.T) {
 	}
 }
 
-// inFlight bounds how many programs a test runs at the same time. Where KVM emulates the guest's
-// kernel, the timer ticks of a guest that gets too small a share of a processor leave no time for
-// its program.
-const inFlight = 8
-
-func TestAHundredGoroutinesHaveASandboxEachAtTheSameTime(t *testing.T) {
+func TestSignalsOfTheGoRuntimeDoNotDisturbForks(t *testing.T) {
 	s := snapshot(t)
-	turns := make(chan struct{}, inFlight)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	thread := syscall.Gettid()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(500 * time.Microsecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+				syscall.Tgkill(syscall.Getpid(), thread, syscall.SIGURG) // as Go preempts goroutines
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		<-stopped
+	}()
+	for i := 0; i < 500; i++ {
+		sandbox, err := s.Fork(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%10 == 0 {
+			expectFine(t, sandbox)
+		}
+		sandbox.Close()
+	}
+}
+
+func TestAHundredGoroutinesRunASandboxEachAtTheSameTime(t *testing.T) {
+	s := snapshot(t)
 	var forked, done sync.WaitGroup
 	for g := 0; g < 100; g++ {
 		forked.Add(1)
@@ -302,8 +332,6 @@ func TestAHundredGoroutinesHaveASandboxEachAtTheSameTime(t *testing.T) {
 			}
 			defer sandbox.Close()
 			forked.Wait()
-			turns <- struct{}{}
-			defer func() { <-turns }()
 			result, err := sandbox.Run(context.Background(), zeroboot.Request{Code: fmt.Sprintf("print(%d)", g)})
 			if err != nil || result.Err() != nil || string(result.Stdout) != fmt.Sprintln(g) {
 				t.Errorf("%d: %v, %+v", g, err, result)
@@ -315,9 +343,9 @@ func TestAHundredGoroutinesHaveASandboxEachAtTheSameTime(t *testing.T) {
 
 func TestGoroutinesForkRunCancelAndCloseAtTheSameTime(t *testing.T) {
 	s := snapshot(t)
-	const rounds = 16
+	const goroutines, rounds = 8, 16
 	var wait sync.WaitGroup
-	for g := 0; g < inFlight; g++ {
+	for g := 0; g < goroutines; g++ {
 		wait.Add(1)
 		go func(g int) {
 			defer wait.Done()

@@ -25,7 +25,7 @@ macro_rules! warm {
 
 const RUNTIMES: &[Runtime] = &[Runtime {
     name: "python",
-    ram_bytes: 256 << 20,
+    ram_bytes: 128 << 20,
     warm: warm!("python": "print.py", "language.py", "data.py", "memory.py", "errors.py", "exits.py",
         "coroutines.py", "files.py", "threads.py", "children.py"),
 }];

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use zeroboot_proto as proto;
 use zeroboot_proto::{Event, Stage};
 
+use super::warm::Warmth;
 use super::{Error, Program, Progress, Result, Step, command_line, kernel, parameters, warm};
 use crate::agent::Guest;
 use crate::device::{Console, LineSink};
@@ -101,10 +102,10 @@ impl Template {
         self.boot(&mut machine, &**progress, &mut timings).map_err(|why| tail.explain(why))?;
         progress.step(Step::WarmUp);
         let mut guest = Guest::at_doorbell(machine);
-        let warm_runs = warm::up(&mut guest, &self.plan.warm, &**progress)?;
+        let warmth = warm::up(&mut guest, &self.plan.warm, &**progress)?;
         timings.mark("warm-up");
         progress.step(Step::Capture);
-        self.capture(guest.machine(), dir, warm_runs, timings)
+        self.capture(guest.machine(), dir, warmth, timings)
     }
 
     /// A machine that stands before the kernel's first instruction.
@@ -185,7 +186,7 @@ impl Template {
         &self,
         machine: &mut Machine,
         dir: &Path,
-        warm_runs: u32,
+        warmth: Warmth,
         mut timings: Timings,
     ) -> Result<Manifest> {
         machine.mailbox().tidy();
@@ -209,13 +210,13 @@ impl Template {
                 command_line: self.line(),
                 key: self.key(),
                 warmed_with: self.plan.warm.iter().map(|p| p.name.clone()).collect(),
-                warm_runs,
+                warm_runs: warmth.runs,
                 timings_ms: timings.marks,
             },
         };
         let capture = Capture {
             memory: machine.ram(),
-            state: State { cpu, uart: machine.uart() },
+            state: State { cpu, uart: machine.uart(), working_set: warmth.working_set },
             manifest,
             rootfs: &self.plan.rootfs,
         };

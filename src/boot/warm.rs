@@ -21,8 +21,20 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 
 const OUTPUT_MAX: u64 = 1 << 20;
 
-/// Warms up and settles; how many runs it took.
-pub(super) fn up(guest: &mut Guest, programs: &[Program], progress: &dyn Progress) -> Result<u32> {
+/// What warming up has found.
+pub(super) struct Warmth {
+    /// How many runs it took.
+    pub(super) runs: u32,
+    /// Numbers of the pages that the first program writes to.
+    pub(super) working_set: Vec<u32>,
+}
+
+/// Warms up and settles.
+pub(super) fn up(
+    guest: &mut Guest,
+    programs: &[Program],
+    progress: &dyn Progress,
+) -> Result<Warmth> {
     let mut runs = 0;
     let mut quick = Vec::new();
     for program in programs {
@@ -48,7 +60,23 @@ pub(super) fn up(guest: &mut Guest, programs: &[Program], progress: &dyn Progres
             break;
         }
     }
-    Ok(runs)
+    Ok(Warmth { runs, working_set: working_set(guest, programs)? })
+}
+
+/// The pages that the first program, the smallest, writes to when it runs alone.
+fn working_set(guest: &mut Guest, programs: &[Program]) -> Result<Vec<u32>> {
+    let Some(first) = programs.first() else { return Ok(Vec::new()) };
+    run(guest, Request::Run, first)?;
+    guest.machine().take_dirty_pages()?;
+    run(guest, Request::Run, first)?;
+    // The host's own writes to the mailbox are not in KVM's log.
+    let mut dirty = guest.machine().take_dirty_pages()?;
+    let mailbox = guest.machine().mailbox_page();
+    if let Some(word) = dirty.get_mut(mailbox / 64) {
+        *word |= 1 << (mailbox % 64);
+    }
+    let is_dirty = |page: &u32| dirty[*page as usize / 64] >> (page % 64) & 1 == 1;
+    Ok((0..dirty.len() as u32 * 64).filter(is_dirty).collect())
 }
 
 /// Runs one program, which must end well; how long it took.

@@ -82,6 +82,8 @@ pub struct Sandbox {
     guest: Guest,
     /// Ends every run, whatever token the run itself has.
     stop: Cancel,
+    /// Whether the pages that every run writes to are private already.
+    has_run: bool,
     /// How the last run ended, once there can be no other.
     dead: Option<&'static str>,
     // The machine maps its rootfs and needs its /dev/kvm no longer than it lives.
@@ -99,7 +101,13 @@ impl Sandbox {
         let mut machine = Machine::new(snapshot.host(), layout, ram, snapshot.rootfs(), console)?;
         restore(machine.vcpu(), snapshot.cpu(), Moment::now())?;
         let guest = Guest::at_doorbell(machine);
-        Ok(Sandbox { guest, stop: Cancel::new(), dead: None, snapshot: Arc::clone(snapshot) })
+        Ok(Sandbox {
+            guest,
+            stop: Cancel::new(),
+            has_run: false,
+            dead: None,
+            snapshot: Arc::clone(snapshot),
+        })
     }
 
     /// The snapshot that it was forked from.
@@ -129,6 +137,10 @@ impl Sandbox {
             return Err(Error::Dead(how));
         }
         let started = Instant::now();
+        if !self.has_run {
+            self.has_run = true;
+            self.guest.machine().make_private(self.snapshot.working_set());
+        }
         let limits = Limits {
             deadline: options.timeout.and_then(|t| started.checked_add(t)),
             cancel: [options.cancel, Some(self.stop.clone())],

@@ -8,6 +8,9 @@ mod run;
 
 use std::sync::Arc;
 
+use vm_memory::{Bytes, VolatileMemory};
+use zeroboot_proto::MAILBOX_SIZE;
+
 use crate::device::{Console, Mailbox, Ports, UartState};
 use crate::kvm::{Access, Host, Slot, Vcpu, Vm};
 use crate::sys::Region;
@@ -16,6 +19,7 @@ pub use error::{Error, Result};
 pub use layout::Layout;
 pub use run::{Fault, Stop};
 
+const PAGE: usize = 4096;
 const RAM: Slot = Slot(0);
 const ROOTFS: Slot = Slot(1);
 
@@ -54,6 +58,11 @@ impl Machine {
         &self.mailbox
     }
 
+    /// Number of the mailbox's first page.
+    pub fn mailbox_page(&self) -> usize {
+        (self.ram.size() - MAILBOX_SIZE as usize) / PAGE
+    }
+
     /// The vCPU.
     pub fn vcpu(&mut self) -> &mut Vcpu {
         &mut self.vcpu
@@ -67,6 +76,20 @@ impl Machine {
     /// The UART's registers.
     pub fn uart(&self) -> UartState {
         self.ports.console().state()
+    }
+
+    /// Makes pages private that the guest will write to, before it does: one fault of ours each
+    /// instead of a fault of the guest's that reads the page and another that copies it.
+    pub fn make_private(&self, pages: &[u32]) {
+        let memory = self.ram.as_volatile_slice();
+        for page in pages {
+            let at = *page as usize * PAGE;
+            // The guest is not running, so nothing comes between reading and writing. A page that
+            // is not there (nobody should have listed it) is nothing to prepare.
+            if let Ok(byte) = memory.read_obj::<u8>(at) {
+                let _ = memory.write_obj(byte, at);
+            }
+        }
     }
 
     /// Has KVM note which pages of RAM the guest writes.

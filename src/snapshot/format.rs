@@ -23,6 +23,8 @@ use crate::device::{UART_STATE_BYTES, UartState};
 use crate::kvm::CpuState;
 
 const MAGIC: &[u8; 8] = b"ZBSTATE\0";
+/// A GiB that the smallest program writes to is no working set.
+const WORKING_SET_MAX: usize = 1 << 18;
 const HEADER: usize = 20;
 const ENTRY: usize = 12;
 
@@ -33,6 +35,8 @@ pub struct State {
     pub cpu: CpuState,
     /// The UART's registers.
     pub uart: UartState,
+    /// Numbers of the pages of memory that the smallest program writes to, in ascending order.
+    pub working_set: Vec<u32>,
 }
 
 /// Why bytes are no state.
@@ -84,7 +88,7 @@ pub enum FormatError {
 
 type Result<T> = std::result::Result<T, FormatError>;
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "cpuid section",
     "regs section",
     "sregs section",
@@ -97,6 +101,7 @@ const SECTIONS: [&str; 12] = [
     "mp_state section",
     "deadline section",
     "uart section",
+    "working set section",
 ];
 
 /// The bytes of `state.bin`.
@@ -116,6 +121,7 @@ pub fn encode(state: &State, manifest: &[u8]) -> Vec<u8> {
         cpu.mp_state.as_bytes(),
         &deadline,
         &state.uart,
+        state.working_set.as_bytes(),
     ];
     let mut out = MAGIC.to_vec();
     out.extend(FORMAT.to_le_bytes());
@@ -134,7 +140,7 @@ pub fn encode(state: &State, manifest: &[u8]) -> Vec<u8> {
 /// The state in the bytes of `state.bin`, if they are whole, ours and go with this manifest.
 pub fn decode(file: &[u8], manifest: &[u8]) -> Result<State> {
     let sections = split(file, manifest)?;
-    let [cpuid, regs, sregs, xcrs, xsave, lapic, msrs, events, debugregs, mp, deadline, uart] =
+    let [cpuid, regs, sregs, xcrs, xsave, lapic, msrs, events, debugregs, mp, deadline, uart, set] =
         sections;
     let cpu = CpuState {
         cpuid: list::<kvm_cpuid_entry2>(cpuid, 0, KVM_MAX_CPUID_ENTRIES)?,
@@ -149,7 +155,11 @@ pub fn decode(file: &[u8], manifest: &[u8]) -> Result<State> {
         mp_state: one::<kvm_mp_state>(mp, 9)?,
         tsc_deadline: u64::from_le_bytes(one(deadline, 10)?),
     };
-    Ok(State { cpu, uart: one::<[u8; UART_STATE_BYTES]>(uart, 11)? })
+    Ok(State {
+        cpu,
+        uart: one::<[u8; UART_STATE_BYTES]>(uart, 11)?,
+        working_set: list::<u32>(set, 12, WORKING_SET_MAX)?,
+    })
 }
 
 /// Checks everything but the sections' contents.
@@ -256,7 +266,7 @@ mod tests {
             mp_state: kvm_mp_state::default(),
             tsc_deadline: 77,
         };
-        State { cpu, uart: [1, 2, 3, 4, 5, 6, 7, 8, 9] }
+        State { cpu, uart: [1, 2, 3, 4, 5, 6, 7, 8, 9], working_set: vec![3, 4, 70] }
     }
 
     #[test]
@@ -267,6 +277,7 @@ mod tests {
         assert_eq!(state.cpu.cpuid, sample().cpu.cpuid);
         assert_eq!(state.cpu.msrs, sample().cpu.msrs);
         assert_eq!((state.cpu.tsc_deadline, state.uart), (77, sample().uart));
+        assert_eq!(state.working_set, [3, 4, 70]);
         assert_eq!(encode(&state, b"{}"), file);
     }
 

@@ -36,6 +36,7 @@ pub struct Snapshot {
     layout: Layout,
     prepared: Prepared,
     uart: UartState,
+    working_set: Vec<u32>,
     memory: Arc<File>,
     rootfs: Arc<Region>,
     manifest: Manifest,
@@ -46,6 +47,8 @@ pub struct Snapshot {
 /// each costs more than its share of the time when dozens of guests want to run: they would all do
 /// nothing but tick. So runs of a process begin a few at a time.
 static GATE: OnceCell<Gate> = OnceCell::new();
+
+const PAGE: u64 = 4096;
 
 const RUNS_A_PROCESSOR: usize = 2;
 
@@ -65,6 +68,7 @@ impl Snapshot {
         // Behind the checksums: a damaged number must not pass for another host's.
         check_host(dir, &manifest, traits)?;
         let layout = Layout::new(manifest.ram_bytes, manifest.rootfs_bytes)?;
+        check_working_set(&state_path, &state.working_set, layout)?;
         let memory = open_exact(&dir.join(MEMORY), layout.memory_len())?;
         let rootfs = Arc::new(open_exact(&dir.join(ROOTFS), layout.rootfs_bytes())?);
         if options.verify {
@@ -85,6 +89,7 @@ impl Snapshot {
             layout,
             prepared,
             uart: state.uart,
+            working_set: state.working_set,
             memory: Arc::new(memory),
             manifest,
             gate: (traits.ring0 == Ring0::Emulated).then(gate),
@@ -114,6 +119,11 @@ impl Snapshot {
     /// The UART's registers.
     pub fn uart(&self) -> &UartState {
         &self.uart
+    }
+
+    /// Numbers of the pages that the smallest program writes to.
+    pub fn working_set(&self) -> &[u32] {
+        &self.working_set
     }
 
     /// RAM and mailbox.
@@ -183,6 +193,16 @@ fn check_host(dir: &Path, manifest: &Manifest, traits: Traits) -> Result<()> {
         return Err(Error::Clock { path: dir.to_path_buf(), ms: error_ns / 1_000_000 });
     }
     Ok(())
+}
+
+/// The pages must be pages of the memory, each once.
+fn check_working_set(path: &Path, pages: &[u32], layout: Layout) -> Result<()> {
+    let ascending = pages.windows(2).all(|pair| pair[0] < pair[1]);
+    let inside = pages.last().is_none_or(|last| u64::from(*last) < layout.memory_len() / PAGE);
+    if ascending && inside {
+        return Ok(());
+    }
+    Err(Error::corrupt(path, "working set: page numbers outside of memory or out of order"))
 }
 
 /// More than 250 parts in a million, KVM's own default tolerance (kvm.tsc_tolerance_ppm): what is

@@ -33,13 +33,14 @@ export async function until(condition, seconds = 10) {
   }
 }
 
-/** What the process has open: descriptors, mappings, threads of this addon, kilobytes of memory. */
+/** What the process has: descriptors, mappings, threads, and kilobytes of memory apart from V8's heap. */
 export function usage() {
   const status = fs.readFileSync('/proc/self/status', 'utf8');
   return {
     fds: fs.readdirSync('/proc/self/fd').length,
     maps: fs.readFileSync('/proc/self/maps', 'utf8').split('\n').length,
     threads: Number(/^Threads:\s+(\d+)/m.exec(status)[1]),
-    residentKb: Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]),
+    nativeKb: Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) - (process.memoryUsage().heapTotal >> 10),
+    heapUsedKb: process.memoryUsage().heapUsed >> 10,
   };
 }

@@ -34,7 +34,7 @@ class Script:
 
     def run(self, code: str, *, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            self.command(code), capture_output=True, text=True, timeout=timeout, check=False
+            self.command(code), capture_output=True, text=True, timeout=timeout, check=False, cwd="/"
         )
 
     def prints(self, code: str) -> str:

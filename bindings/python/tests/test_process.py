@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import subprocess
+import sys
 import time
 from typing import Any
 
@@ -15,7 +16,7 @@ from zeroboot import aio
 
 def interrupt(command: Any, *, number: int = signal.SIGINT) -> "tuple[float, str, str]":
     """Sends a signal when the program has said that it is ready; seconds until its end, output."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/") as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
@@ -200,11 +201,15 @@ def test_a_library_that_is_missing_or_another_is_an_import_error(tmp_path: Any) 
         if named:
             environment["ZEROBOOT_LIBRARY"] = named
         done = subprocess.run(
-            ["python3", "-c", "import zeroboot"], env=environment, capture_output=True, text=True
+            [sys.executable, "-c", "import zeroboot"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            cwd="/",
         )
         assert done.returncode == 1 and "ImportError" in done.stderr and message in done.stderr
     environment["ZEROBOOT_LIBRARY"] = os.path.join(source, "libzeroboot.so")
-    subprocess.run(["python3", "-c", "import zeroboot"], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", "import zeroboot"], env=environment, check=True, cwd="/")
 
 
 def counts() -> "tuple[int, int, int]":
