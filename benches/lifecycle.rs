@@ -12,6 +12,8 @@ mod statistics;
 mod common;
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,22 +38,33 @@ fn main() {
     println!("| KVM | {} |", host.kind());
     println!("| guest | Python, {ram} MiB |\n");
     println!("| phase | p50 | p99 | max | n |\n|---|---|---|---|---|");
-    load();
+    load(template(), &format!("load, {ram} MiB"));
+    let large = large_template();
+    load(&large, "load, 256 MiB");
     life();
     run_again();
     println!();
     live_at_once();
 }
 
-fn load() {
+/// A larger one, to see whether loading depends on the size.
+fn large_template() -> PathBuf {
+    let zeroboot = || Command::new(common::ZEROBOOT);
+    let build = ["template", "build", "python", "--memory", "256", "--name", "python-256"];
+    common::succeed(zeroboot().args(build));
+    let path = common::succeed(zeroboot().args(["template", "inspect", "--path", "python-256"]));
+    PathBuf::from(String::from_utf8(path.stdout).unwrap().trim())
+}
+
+fn load(dir: &Path, name: &str) {
     let mut samples = Samples::default();
     for _ in 0..ROUNDS {
         let started = Instant::now();
-        let snapshot = Snapshot::load(template(), LoadOptions::default()).unwrap();
+        let snapshot = Snapshot::load(dir, LoadOptions::default()).unwrap();
         samples.add(started.elapsed());
         drop(snapshot);
     }
-    row("load", &samples);
+    row(name, &samples);
 }
 
 fn life() {

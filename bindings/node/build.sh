@@ -30,8 +30,12 @@ fi
 name=$(objdump -p "$library" | awk '$1 == "SONAME" { print $2 }')
 name=${name:-libzeroboot.so}
 
+# Which library $out has: a change of ZEROBOOT_LIBRARY_DIR need not give a newer one.
+stamp=node_modules/.library
+identity=$(stat -L --printf '%n %s %y' "$(realpath "$library")")
+
 stale() {
-    [ ! -e "$out/zeroboot.node" ] || [ ! -e "$out/$name" ] ||
+    [ ! -e "$out/zeroboot.node" ] || [ ! -e "$out/$name" ] || [ "$(cat "$stamp" 2> /dev/null)" != "$identity" ] ||
         [ -n "$(find src ../../include/zeroboot.h "$library" build.sh package.json -newer "$out/zeroboot.node" -print -quit)" ]
 }
 
@@ -39,9 +43,11 @@ if stale; then
     rm -rf "$out"
     mkdir -p "$out"
     strip --strip-unneeded -o "$out/$name" "$library"
+    # shellcheck disable=SC2016 # the loader expands it
     "${CC:-cc}" -std=gnu11 -O2 -g1 -Wall -Wextra -Werror -fPIC -shared -fvisibility=hidden -pthread \
         -DNAPI_VERSION=8 -I node_modules/node-api-headers/include -I ../../include \
         src/*.c -L "$out" -l:"$name" -Wl,-rpath,'$ORIGIN' -Wl,-z,now -o "$out/zeroboot.tmp"
     mv "$out/zeroboot.tmp" "$out/zeroboot.node"
+    echo "$identity" > "$stamp"
 fi
 cp ../../LICENSE LICENSE

@@ -32,6 +32,7 @@ struct pool {
     bool closed;
     queue quick;
     queue runs;
+    unsigned live;    /* workers */
     unsigned running; /* runs */
     worker *idle;
     worker workers[MAX_THREADS];
@@ -124,6 +125,7 @@ static void *worker_main(void *arg) {
         }
     }
     w->state = ENDED;
+    p->live--;
     pthread_mutex_unlock(&p->lock);
     return NULL;
 }
@@ -143,28 +145,28 @@ static int start_thread(worker *w) {
     return failed;
 }
 
-/* With the lock held. True if a thread was made, or there is one to come back to the queue. */
-static bool add_worker(pool *p) {
-    bool any = false;
-    worker *place = NULL;
-    for (int i = 0; i < MAX_THREADS; i++) {
-        worker *w = &p->workers[i];
-        if (w->state == LIVE) any = true;
-        else if (place == NULL) place = w;
-    }
-    if (place == NULL) return any;
-    if (place->state == ENDED) pthread_join(place->thread, NULL); /* it gave up the lock for good */
-    place->state = start_thread(place) == 0 ? LIVE : UNUSED;
-    return any || place->state == LIVE;
+/* With the lock held. A worker that is not in a run comes back to the queue soon, and takes what is
+ * quick first; so a few of those do for any number of quick jobs. */
+static void add_worker(pool *p, const job *j) {
+    worker *w = p->workers;
+    if (p->live == MAX_THREADS || (!j->is_run && p->live - p->running >= POOL_QUICK_THREADS)) return;
+    while (w->state == LIVE) w++;
+    if (w->state == ENDED) pthread_join(w->thread, NULL); /* it gave up the lock for good */
+    w->state = start_thread(w) == 0 ? LIVE : UNUSED;
+    if (w->state == LIVE) p->live++;
 }
 
-static bool wake_one(pool *p) {
-    worker *w = p->idle;
-    if (w == NULL) return add_worker(p);
-    p->idle = w->below;
+static void wake(worker *w) {
+    w->pool->idle = w->below;
     w->woken = true;
     pthread_cond_signal(&w->wake);
-    return true;
+}
+
+/* With the lock held: sees to it that somebody comes for the job. False if there is nobody. */
+static bool call_worker(pool *p, const job *j) {
+    if (p->idle != NULL) wake(p->idle);
+    else add_worker(p, j);
+    return p->live > 0;
 }
 
 /* ---- the JavaScript thread's side ---- */
@@ -175,7 +177,7 @@ static bool enqueue(pool *p, job *j) {
     bool ok = !p->closed;
     if (ok) {
         queue_push(q, j);
-        ok = wake_one(p);
+        ok = call_worker(p, j);
         if (!ok) queue_remove(q, j);
     }
     pthread_mutex_unlock(&p->lock);
@@ -201,7 +203,7 @@ void pool_stop(pool *p, job *j) {
     pthread_mutex_lock(&p->lock);
     if (queue_remove(&p->runs, j)) {
         queue_push(&p->quick, j);
-        wake_one(p);
+        call_worker(p, j);
     }
     pthread_mutex_unlock(&p->lock);
 }
@@ -245,7 +247,7 @@ static void pool_close(void *arg) {
         worker *w = &p->workers[i];
         if (w->working != NULL && w->working->stop != NULL) w->working->stop(w->working);
     }
-    while (p->idle != NULL) wake_one(p);
+    while (p->idle != NULL) wake(p->idle);
     pthread_mutex_unlock(&p->lock);
     for (int i = 0; i < MAX_THREADS; i++) {
         if (p->workers[i].state != UNUSED) pthread_join(p->workers[i].thread, NULL);

@@ -145,6 +145,15 @@ for i in range(200):
     assert.equal(result.stdoutText.split('\n').length, 201);
   }));
 
+  it('and results get 5 MB whole and in order', () => withSandbox(async (sandbox) => {
+    const expected = Array.from({ length: 5000 }, (unused, i) => `${String(i).padStart(6, '0').repeat(170)}\n`).join('');
+    const pieces = [];
+    const result = await sandbox.run('for i in range(5000): print(f"{i:06d}" * 170)', { onStdout: (piece) => pieces.push(piece) });
+    assert.equal(result.outcome, 'exited', result.message);
+    assert.ok(result.stdoutText === expected, 'the result is not what was printed');
+    assert.ok(Buffer.concat(pieces).equals(result.stdout), 'the pieces are not what the result has');
+  }));
+
   it('come before the program ends', () => withSandbox(async (sandbox) => {
     const { promise, resolve } = deferred();
     const controller = new AbortController();

@@ -33,12 +33,12 @@ export async function until(condition, seconds = 10) {
   }
 }
 
-/** What the process has: descriptors, mappings, threads, and kilobytes of memory apart from V8's heap. */
+/** What the process has: descriptors, mappings of files and of KVM's, threads, and kilobytes of memory apart from V8's heap. */
 export function usage() {
   const status = fs.readFileSync('/proc/self/status', 'utf8');
   return {
     fds: fs.readdirSync('/proc/self/fd').length,
-    maps: fs.readFileSync('/proc/self/maps', 'utf8').split('\n').length,
+    maps: fs.readFileSync('/proc/self/maps', 'utf8').split('\n').filter((line) => !/ 0 *$/.test(line)).length,
     threads: Number(/^Threads:\s+(\d+)/m.exec(status)[1]),
     nativeKb: Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) - (process.memoryUsage().heapTotal >> 10),
     heapUsedKb: process.memoryUsage().heapUsed >> 10,

@@ -56,7 +56,7 @@ describe('a process', () => {
     const ended = await run(`let count = 0;
       process.on("SIGUSR2", () => { count++; });
       const sandbox = await fork();
-      const running = sandbox.run("import time\\nfor _ in range(200): time.sleep(0.001)\\nprint(1)");
+      const running = sandbox.run("import time\\nfor _ in range(20): time.sleep(0.001)\\nprint(1)");
       let over = false;
       running.then(() => { over = true; });
       while (!over) { process.kill(process.pid, "SIGUSR2"); await new Promise(setImmediate); }

@@ -8,9 +8,8 @@ from typing import Any, Awaitable, Callable, List
 import pytest
 
 import zeroboot
-from zeroboot import Outcome
+from zeroboot import Outcome, aio
 
-SLEEP = "from time import sleep"
 FOREVER = "print('begun', flush=True)\nwhile True: pass"
 
 
@@ -33,34 +32,25 @@ def test_a_sandbox_is_entered_or_awaited(snapshot: zeroboot.Snapshot) -> None:
 
 
 def test_100_sandboxes_run_at_once(snapshot: zeroboot.Snapshot) -> None:
-    waiting = 0
-
-    async def one(n: int, everybody: "asyncio.Event") -> int:
-        nonlocal waiting
-        cancel = zeroboot.Cancel()
-
-        def begun(_: bytes) -> None:
-            nonlocal waiting
-            waiting += 1
-            if waiting == 100:
-                everybody.set()
-
-        async with snapshot.fork_async() as sandbox:
-            run = asyncio.ensure_future(
-                sandbox.run(f"{SLEEP}; print({n}, flush=True); sleep(3600)", on_stdout=begun, cancel=cancel)
-            )
-            # None of them ends before all of them have begun.
-            await asyncio.wait([run, asyncio.ensure_future(everybody.wait())], return_when="FIRST_COMPLETED")
-            cancel.trigger()
-            result = await run
-            assert result.outcome is Outcome.CANCELLED
-            return int(result.stdout)
-
     async def main() -> List[int]:
-        everybody = asyncio.Event()
-        return await asyncio.gather(*(one(n, everybody) for n in range(100)))
+        sandboxes = await asyncio.gather(*(snapshot.fork_async() for _ in range(100)))
+        runs = (each.run(f"print({n}**2)", check=True) for n, each in enumerate(sandboxes))
+        results = await asyncio.gather(*runs)
+        assert all(each.alive for each in sandboxes)
+        await asyncio.gather(*(each.close() for each in sandboxes))
+        return [int(result.stdout) for result in results]
 
-    assert asyncio.run(main()) == list(range(100))
+    assert asyncio.run(main()) == [n * n for n in range(100)]
+
+
+def test_100_calls_are_under_way_at_once() -> None:
+    everybody = threading.Barrier(100)
+
+    async def main() -> None:
+        # None of them ends before all of them have begun.
+        await asyncio.gather(*(aio._call(lambda: everybody.wait(60)) for _ in range(100)))
+
+    asyncio.run(main())
 
 
 def test_the_event_loop_is_not_blocked_by_runs(snapshot: zeroboot.Snapshot) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 import zeroboot
-from zeroboot import aio
 
 
 def interrupt(command: Any, *, number: int = signal.SIGINT) -> "tuple[float, str, str]":
@@ -247,7 +246,3 @@ def test_many_loads_leave_files_and_memory_as_they_were(template: str) -> None:
         zeroboot.load(template).close()
     after = counts()
     assert after[0] == before[0] and after[2] <= before[2] + 4096
-
-
-def test_the_pool_of_the_asyncio_face_has_room_for_what_it_promises() -> None:
-    assert aio.MAX_CALLS >= 100

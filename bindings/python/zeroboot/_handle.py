@@ -34,7 +34,7 @@ class Handle:
         self._freed = Lock()
         self._freed.acquire()
         self._process = os.getpid()
-        self._backstop = weakref.finalize(owner, self._forgotten)
+        self._backstop: Any = weakref.finalize(owner, self._forgotten)
         # When the process ends, the kernel takes everything back.
         self._backstop.atexit = False
 

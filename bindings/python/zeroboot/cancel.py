@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from ctypes import byref
-from typing import Iterator, Set
-
 from contextlib import contextmanager
+from ctypes import byref
+from typing import Any, Iterator, Set
 
 from . import _ffi, errors
 from ._ffi import lib
@@ -29,7 +28,8 @@ class Cancel:
         self._handle = _ffi.cancel_p()
         errors.call(lib.zb_cancel_new, byref(self._handle))
         # It is nothing but a little memory, so it needs no close() and no warning.
-        weakref.finalize(self, lib.zb_cancel_free, self._handle).atexit = False
+        backstop: Any = weakref.finalize(self, lib.zb_cancel_free, self._handle)
+        backstop.atexit = False
 
     def trigger(self) -> None:
         """Stops all runs that have the token, now and in future. Does not wait for them."""
