@@ -106,8 +106,14 @@ impl OutputReader {
         self.runtime.fetch(mailbox, header.output_used)?;
         self.console.fetch(mailbox, header.console_used)?;
         match event {
-            Some(Event::Output) => self.runtime.read = 0,
-            Some(Event::Console) => self.console.read = 0,
+            Some(Event::Output) => {
+                mailbox.empty_output();
+                self.runtime.read = 0;
+            }
+            Some(Event::Console) => {
+                mailbox.empty_console();
+                self.console.read = 0;
+            }
             _ => {}
         }
         merge(&self.runtime.copy, &self.console.copy, sink)

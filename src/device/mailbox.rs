@@ -100,6 +100,17 @@ impl Mailbox {
             .expect("the caller checked the range against the mailbox");
     }
 
+    /// Empties the runtime's area, which it has announced as full. It will do so itself when it goes
+    /// on, but a look at the mailbox may come before that.
+    pub fn empty_output(&self) {
+        self.store(OUTPUT_USED, 0);
+    }
+
+    /// The same for the guest kernel's area.
+    pub fn empty_console(&self) {
+        self.store(CONSOLE_USED, 0);
+    }
+
     fn erase(&self) {
         const ZEROS: [u8; 4096] = [0; 4096];
         for page in (0..proto::MAILBOX_SIZE as usize).step_by(ZEROS.len()) {
@@ -131,6 +142,7 @@ const PAYLOAD_LEN: usize = std::mem::offset_of!(Header, payload_len) / 4;
 const OUTPUT_START: usize = std::mem::offset_of!(Header, output_start) / 4;
 const OUTPUT_USED: usize = std::mem::offset_of!(Header, output_used) / 4;
 const EXIT_CODE: usize = std::mem::offset_of!(Header, exit_code) / 4;
+const CONSOLE_USED: usize = std::mem::offset_of!(Header, console_used) / 4;
 const SEQUENCE: usize = std::mem::offset_of!(Header, sequence) / 4;
 
 #[cfg(test)]

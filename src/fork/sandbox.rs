@@ -6,7 +6,7 @@ use zeroboot_proto::{Request, Stream};
 
 use crate::agent::{self, Collected, Guest, Outcome, RunRequest, Sink};
 use crate::device::{Console, LineSink};
-use crate::kvm::{self, restore};
+use crate::kvm::{self, postpone_timer, restore};
 use crate::machine::{self, Machine};
 use crate::snapshot::Snapshot;
 use crate::sys::{self, Cancel, Limits, Moment};
@@ -82,8 +82,8 @@ pub struct Sandbox {
     guest: Guest,
     /// Ends every run, whatever token the run itself has.
     stop: Cancel,
-    /// Whether the pages that every run writes to are private already.
-    has_run: bool,
+    /// When it was forked, until it has run.
+    waits_since: Option<Instant>,
     /// How the last run ended, once there can be no other.
     dead: Option<&'static str>,
     // The machine maps its rootfs and needs its /dev/kvm no longer than it lives.
@@ -104,7 +104,7 @@ impl Sandbox {
         Ok(Sandbox {
             guest,
             stop: Cancel::new(),
-            has_run: false,
+            waits_since: Some(Instant::now()),
             dead: None,
             snapshot: Arc::clone(snapshot),
         })
@@ -137,10 +137,7 @@ impl Sandbox {
             return Err(Error::Dead(how));
         }
         let started = Instant::now();
-        if !self.has_run {
-            self.has_run = true;
-            self.guest.machine().make_private(self.snapshot.working_set());
-        }
+        self.prepare_first_run(started)?;
         let limits = Limits {
             deadline: options.timeout.and_then(|t| started.checked_add(t)),
             cancel: [options.cancel, Some(self.stop.clone())],
@@ -170,7 +167,19 @@ impl Sandbox {
         }
         Ok(RunResult { outcome, output: sink.collected, elapsed: started.elapsed() })
     }
+
+    fn prepare_first_run(&mut self, now: Instant) -> Result<(), Error> {
+        let Some(since) = self.waits_since.take() else { return Ok(()) };
+        self.guest.machine().make_private(self.snapshot.working_set())?;
+        if now.duration_since(since) > LONG_WAIT {
+            postpone_timer(self.guest.machine().vcpu(), self.snapshot.cpu(), Moment::now())?;
+        }
+        Ok(())
+    }
 }
+
+/// A fork that has waited this long owes ticks by the time it runs.
+const LONG_WAIT: Duration = Duration::from_millis(50);
 
 struct Tee<'a> {
     collected: Collected,

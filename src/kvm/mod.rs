@@ -20,7 +20,7 @@ pub use features::CpuFeatures;
 pub use host::{Host, Kind, Ring0, Traits, TscControl};
 pub use long_mode::enter_long_mode;
 pub use probe::{Report, report};
-pub use restore::{Prepared, restore, set_xsave};
+pub use restore::{Prepared, postpone_timer, restore, set_xsave};
 pub use save::{guest_tsc, save};
 pub use state::{Clock, CpuState};
 pub use vcpu::{Exit, Vcpu};

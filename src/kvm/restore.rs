@@ -64,6 +64,14 @@ impl Prepared {
         }
     }
 
+    /// The timer's deadline for a guest that begins when its TSC reads `tsc`, if it was armed.
+    fn first_tick(&self, tsc: u64) -> Option<kvm_msr_entry> {
+        let grace = timer_grace(self.host.ring0).as_millis() as u64;
+        let ticks = grace * u64::from(self.clock.tsc_khz);
+        let armed = self.state.tsc_deadline != 0;
+        armed.then(|| entry(IA32_TSC_DEADLINE, tsc.saturating_add(ticks)))
+    }
+
     /// The snapshot's MSRs with the two that tell the time set for now.
     fn msrs_at(&self, now: Moment) -> Result<Msrs> {
         let tsc = self.guest_tsc(now);
@@ -72,11 +80,7 @@ impl Prepared {
         if self.host.tsc == TscControl::Settable {
             entries.push(entry(IA32_TSC, tsc));
         }
-        if self.state.tsc_deadline != 0 {
-            let grace = timer_grace(self.host.ring0).as_millis() as u64;
-            let grace = grace * u64::from(self.clock.tsc_khz);
-            entries.push(entry(IA32_TSC_DEADLINE, tsc.saturating_add(grace)));
-        }
+        entries.extend(self.first_tick(tsc));
         Msrs::from_entries(&entries)
             .map_err(|_| Error::TooMany { what: "MSRs", have: entries.len() })
     }
@@ -109,6 +113,14 @@ pub fn restore(vcpu: &Vcpu, prepared: &Prepared, now: Moment) -> Result<()> {
     fd.set_vcpu_events(&state.events).map_err(Error::ioctl("KVM_SET_VCPU_EVENTS"))?;
     fd.set_debug_regs(&state.debugregs).map_err(Error::ioctl("KVM_SET_DEBUGREGS"))?;
     fd.set_mp_state(state.mp_state).map_err(Error::ioctl("KVM_SET_MP_STATE"))
+}
+
+/// Arms the timer of a restored vCPU that nothing has run on yet as if it were restored now.
+pub fn postpone_timer(vcpu: &Vcpu, prepared: &Prepared, now: Moment) -> Result<()> {
+    let Some(deadline) = prepared.first_tick(prepared.guest_tsc(now)) else { return Ok(()) };
+    let msrs =
+        Msrs::from_entries(&[deadline]).map_err(|_| Error::TooMany { what: "MSRs", have: 1 })?;
+    set_msrs(vcpu.fd(), &msrs)
 }
 
 /// Sets x87, SSE and all that came after.

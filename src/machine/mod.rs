@@ -8,12 +8,11 @@ mod run;
 
 use std::sync::Arc;
 
-use vm_memory::{Bytes, VolatileMemory};
 use zeroboot_proto::MAILBOX_SIZE;
 
 use crate::device::{Console, Mailbox, Ports, UartState};
 use crate::kvm::{Access, Host, Slot, Vcpu, Vm};
-use crate::sys::Region;
+use crate::sys::{self, Region};
 
 pub use error::{Error, Result};
 pub use layout::Layout;
@@ -80,16 +79,8 @@ impl Machine {
 
     /// Makes pages private that the guest will write to, before it does: one fault of ours each
     /// instead of a fault of the guest's that reads the page and another that copies it.
-    pub fn make_private(&self, pages: &[u32]) {
-        let memory = self.ram.as_volatile_slice();
-        for page in pages {
-            let at = *page as usize * PAGE;
-            // The guest is not running, so nothing comes between reading and writing. A page that
-            // is not there (nobody should have listed it) is nothing to prepare.
-            if let Ok(byte) = memory.read_obj::<u8>(at) {
-                let _ = memory.write_obj(byte, at);
-            }
-        }
+    pub fn make_private(&self, pages: &[u32]) -> Result<()> {
+        Ok(sys::make_private(&self.ram, pages)?)
     }
 
     /// Has KVM note which pages of RAM the guest writes.

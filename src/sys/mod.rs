@@ -19,7 +19,9 @@ pub use exchange::exchange;
 pub use gate::Gate;
 pub use kick::{KickGuard, Timer};
 pub use limits::{Armed, Expired, Limits};
-pub use memory::{Region, private_of_file, read_only_of_file, sealed_copy, shared_of_memfd};
+pub use memory::{
+    Region, make_private, private_of_file, read_only_of_file, sealed_copy, shared_of_memfd,
+};
 
 /// Result of this layer.
 pub type Result<T> = std::result::Result<T, Error>;

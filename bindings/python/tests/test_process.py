@@ -53,7 +53,7 @@ def test_ctrl_c_stops_a_run_that_streams(script: Any) -> None:
 with zeroboot.load(sys.argv[1]) as snapshot, snapshot.fork() as sandbox:
     said = []
     def on_stdout(piece):
-        said or said.append({READY})
+        said or said.append(({READY}))
     try:
         sandbox.run("while True: print('x' * 1000)", max_output=None, on_stdout=on_stdout)
     except KeyboardInterrupt:

@@ -34,9 +34,10 @@ class Handle:
         self._freed = Lock()
         self._freed.acquire()
         self._process = os.getpid()
-        self._backstop: Any = weakref.finalize(owner, self._forgotten)
+        backstop: Any = weakref.finalize(owner, self._forgotten)
         # When the process ends, the kernel takes everything back.
-        self._backstop.atexit = False
+        backstop.atexit = False
+        self._backstop = backstop
 
     @property
     def closed(self) -> bool:

@@ -16,9 +16,10 @@
 //! A short request and a short answer share the header's page, so that a run dirties one page here.
 //!
 //! Who may write what: the host writes the request fields while the runtime stands at its
-//! doorbell; `output_used` belongs to the runtime and `console_used` to the guest kernel, each of
-//! which sets its own field back to 0 after the store that announced a full area. The host
-//! only ever reads them, so a writer that was preempted in the middle of a record loses nothing.
+//! doorbell; `output_used` belongs to the runtime and `console_used` to the guest kernel. A writer
+//! announces its full area with a store to the doorbell, in which the host empties it by setting
+//! the field to 0, and sets it to 0 itself as it goes on. At all other times the host only reads
+//! the fields, so a writer that was preempted in the middle of a record loses nothing.
 //!
 //! Everything the guest writes is hostile to the host: it copies, checks the copy, uses the copy.
 //!
