@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use kvm_ioctls::{Cap, Kvm};
+use kvm_ioctls::{Cap, Kvm, VmFd};
 use once_cell::sync::OnceCell;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,10 @@ use super::{Error, Result, probe};
 #[derive(Debug)]
 pub struct Host {
     kvm: Kvm,
+    /// A VM that does nothing. While there is one, KVM stays switched on: otherwise the first VM of
+    /// a process switches it on on every processor, and the last one off again, which costs each
+    /// fork that is alone some 50 us, and its end as much.
+    _keeps_kvm_on: VmFd,
 }
 
 /// Who executes a guest's ring 0.
@@ -84,7 +88,8 @@ impl Host {
                 return Err(Error::Missing(name));
             }
         }
-        Ok(Host { kvm })
+        let _keeps_kvm_on = create_vm(&kvm)?;
+        Ok(Host { kvm, _keeps_kvm_on })
     }
 
     pub(super) fn kvm(&self) -> &Kvm {
@@ -109,6 +114,17 @@ impl Host {
             (_, true) if hardware_flag("svm") => Kind::Amd,
             _ if self.traits().is_ok_and(|t| t.ring0 == Ring0::Emulated) => Kind::Software,
             _ => Kind::Unknown,
+        }
+    }
+}
+
+/// KVM_CREATE_VM takes all of the process's mapping locks, and gives up when a signal comes: a host
+/// program's own, such as the ones with which Go preempts its threads.
+pub(super) fn create_vm(kvm: &Kvm) -> Result<VmFd> {
+    loop {
+        match kvm.create_vm() {
+            Err(e) if e.errno() == libc::EINTR => {}
+            other => return other.map_err(Error::ioctl("KVM_CREATE_VM")),
         }
     }
 }

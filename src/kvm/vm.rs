@@ -6,6 +6,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VmFd;
 
+use super::host::create_vm;
 use super::{Error, Host, Result, Vcpu};
 use crate::sys::Region;
 
@@ -45,7 +46,7 @@ pub struct Vm {
 impl Vm {
     /// A machine without memory.
     pub fn create(host: &Host) -> Result<Self> {
-        let fd = create(host)?;
+        let fd = create_vm(host.kvm())?;
         // In-kernel LAPIC, no PIC, no IOAPIC, no PIT. With those, KVM also sets up interrupt
         // routing, and from then on each memslot and the VM's end wait for RCU grace periods.
         let mut split = kvm_enable_cap { cap: KVM_CAP_SPLIT_IRQCHIP, ..Default::default() };
@@ -93,16 +94,5 @@ impl Vm {
     /// The pages written since the last call, a bit a page, and forgets them.
     pub(super) fn take_dirty(&self, slot: Slot, len: usize) -> Result<Vec<u64>> {
         self.fd.get_dirty_log(slot.0, len).map_err(Error::ioctl("KVM_GET_DIRTY_LOG"))
-    }
-}
-
-/// KVM_CREATE_VM takes all of the process's mapping locks, and gives up when a signal comes: a
-/// host program's own, such as the ones with which Go preempts its threads.
-fn create(host: &Host) -> Result<VmFd> {
-    loop {
-        match host.kvm().create_vm() {
-            Err(e) if e.errno() == libc::EINTR => {}
-            other => return other.map_err(Error::ioctl("KVM_CREATE_VM")),
-        }
     }
 }
