@@ -56,7 +56,7 @@ test: lint template
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	shellcheck -x guest/kernel/build.sh guest/rootfs/build.sh .ci/run .ci/setup
+	shellcheck -x -P SCRIPTDIR guest/kernel/build.sh guest/rootfs/build.sh .ci/run .ci/setup bindings/*/*.sh
 
 .PHONY: bench
 bench: template
