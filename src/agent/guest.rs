@@ -125,7 +125,9 @@ impl Guest {
         };
         let begun = Instant::now();
         loop {
-            armed.alarm((request.streams || permit.is_some()).then_some(LOOK))?;
+            let look = (request.streams || permit.is_some()).then_some(LOOK);
+            // From here on the guest may stand anywhere, so a failure is the machine's.
+            armed.alarm(look).map_err(machine::Error::from)?;
             if let Some(outcome) = self.step(&armed, sink)? {
                 return Ok(outcome);
             }
