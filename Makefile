@@ -16,7 +16,7 @@ BINDINGS := python node go
 .PHONY: help
 help:
 	@sed -n '1,3s/^# //p' Makefile
-	@echo "also: guest, template, lint, header, clean"
+	@echo "also: install (PREFIX=/usr/local), guest, template, lint, header, clean"
 
 .PHONY: run
 run: template
@@ -48,7 +48,7 @@ template: build guest
 
 .PHONY: test
 test: lint template
-	cargo test --workspace --locked
+	ZB_TEST_THREADS_SECONDS=60 cargo test --workspace --locked
 	python3 -m unittest discover -t guest/runtimes/python -s guest/runtimes/python/tests
 	@for language in $(BINDINGS); do echo "== bindings/$$language"; bindings/$$language/test.sh; done
 
@@ -56,7 +56,14 @@ test: lint template
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	shellcheck -x -P SCRIPTDIR guest/kernel/build.sh guest/rootfs/build.sh .ci/run .ci/setup bindings/*/*.sh
+	shellcheck -x -P SCRIPTDIR install.sh guest/kernel/build.sh guest/rootfs/build.sh .ci/run .ci/setup bindings/*/*.sh
+
+# The library, the header, zeroboot.pc and the command, under PREFIX; DESTDIR is for packages.
+PREFIX := /usr/local
+DESTDIR :=
+.PHONY: install
+install: build
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' ./install.sh
 
 .PHONY: bench
 bench: template

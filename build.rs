@@ -7,8 +7,9 @@ use std::path::Path;
 use std::{env, error::Error, fs};
 
 /// The sections, in an order in which each needs only types of those before it.
-const SECTIONS: &[&str] =
-    &["version", "status", "error", "log", "snapshot", "sandbox", "cancel", "result", "run"];
+const SECTIONS: &[&str] = &[
+    "version", "status", "error", "log", "host", "snapshot", "sandbox", "cancel", "result", "run",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for path in ["build.rs", "cbindgen.toml", "src/ffi"] {

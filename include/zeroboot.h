@@ -354,6 +354,118 @@ zb_status zb_log_set_callback(zb_log_level max_level,
                               zb_error **err);
 
 /* ----------------------------------------------------------------------------------------------
+ * Host
+ *
+ * What this machine's KVM is and can do. Nothing else needs to be called first: loading a snapshot
+ * checks by itself whether the host can run it.
+ */
+
+/**
+ * What a host turned out to be when it was probed. It never changes, and keeps nothing open.
+ *
+ * Freed with zb_host_free.
+ *
+ * Since 0.1.
+ */
+typedef struct zb_host zb_host;
+
+/**
+ * The module of the kernel that is behind /dev/kvm: a ZB_KVM_ constant. Later versions may add some.
+ *
+ * Since 0.1.
+ */
+typedef uint32_t zb_kvm_kind;
+
+/**
+ * Intel VT-x.
+ */
+#define ZB_KVM_INTEL 1
+
+/**
+ * AMD-V.
+ */
+#define ZB_KVM_AMD 2
+
+/**
+ * A KVM that needs no hardware virtualisation.
+ */
+#define ZB_KVM_SOFTWARE 3
+
+/**
+ * None of the others.
+ */
+#define ZB_KVM_OTHER 4
+
+/**
+ * Finds out whether sandboxes can be made on this host, and how well it runs them, by running a tiny
+ * virtual machine. That takes some milliseconds the first time in a process, and little later.
+ *
+ * out: gets what was found; free it with zb_host_free.
+ * err: may be NULL; gets NULL or an error; free it with zb_error_free.
+ *
+ * Returns ZB_OK, which says that sandboxes can be made, or
+ * ZB_ERR_INVALID_ARGUMENT (out is NULL),
+ * ZB_ERR_KVM (they cannot: /dev/kvm is not there or may not be used, or lacks what the message names),
+ * ZB_ERR_LIMIT (no more files, mappings or timers),
+ * ZB_ERR_IO, ZB_ERR_NO_MEMORY, ZB_ERR_INTERNAL.
+ * Threads: any, also several at once. Since 0.1.
+ */
+zb_status zb_host_probe(zb_host **out,
+                        zb_error **err);
+
+/**
+ * Which KVM the host has.
+ *
+ * host: may be NULL.
+ *
+ * Returns a ZB_KVM_ constant; 0, which is none of them, for NULL.
+ * Threads: any, also several at once. Since 0.1.
+ */
+zb_kvm_kind zb_host_kvm_kind(const zb_host *host);
+
+/**
+ * Whether the processor executes a guest's kernel. Where it does not, KVM's instruction emulator does:
+ * a guest's system calls and page faults are slow there, its computing is not. A snapshot is for one
+ * or the other; loading it on a host of the other kind gives ZB_ERR_HOST.
+ *
+ * host: may be NULL.
+ *
+ * Returns 1 if it does; 0 if not, and for NULL.
+ * Threads: any, also several at once. Since 0.1.
+ */
+int32_t zb_host_is_ring0_native(const zb_host *host);
+
+/**
+ * Whether a guest's time stamp counter can be set. Where it cannot, a snapshot is of use until its host
+ * boots again or sets its clock; loading it after that gives ZB_ERR_CLOCK.
+ *
+ * host: may be NULL.
+ *
+ * Returns 1 if it can; 0 if not, and for NULL.
+ * Threads: any, also several at once. Since 0.1.
+ */
+int32_t zb_host_is_tsc_settable(const zb_host *host);
+
+/**
+ * The rate of the host's time stamp counter, in kHz.
+ *
+ * host: may be NULL.
+ *
+ * Returns the kHz; 0 for NULL.
+ * Threads: any, also several at once. Since 0.1.
+ */
+uint32_t zb_host_tsc_khz(const zb_host *host);
+
+/**
+ * Frees what zb_host_probe gave.
+ *
+ * host: may be NULL; not to be used again.
+ *
+ * Threads: any. Since 0.1.
+ */
+void zb_host_free(zb_host *host);
+
+/* ----------------------------------------------------------------------------------------------
  * Snapshots
  *
  * A template on disk, loaded and ready to be forked.
@@ -446,6 +558,37 @@ const char *zb_snapshot_runtime(const zb_snapshot *snapshot);
  * Threads: any, also several at once. Since 0.1.
  */
 uint64_t zb_snapshot_memory_bytes(const zb_snapshot *snapshot);
+
+/**
+ * How long the image of the root file system is, in bytes. All forks share its pages.
+ *
+ * snapshot: may be NULL.
+ *
+ * Returns the bytes; 0 for NULL.
+ * Threads: any, also several at once. Since 0.1.
+ */
+uint64_t zb_snapshot_rootfs_bytes(const zb_snapshot *snapshot);
+
+/**
+ * When the snapshot was taken, by the clock of the host that took it: nanoseconds since the beginning
+ * of 1970, UTC.
+ *
+ * snapshot: may be NULL.
+ *
+ * Returns the nanoseconds; 0 for NULL.
+ * Threads: any, also several at once. Since 0.1.
+ */
+uint64_t zb_snapshot_created_unix_ns(const zb_snapshot *snapshot);
+
+/**
+ * The version of the format of the snapshot's directory.
+ *
+ * snapshot: may be NULL.
+ *
+ * Returns the version, which begins with 1; 0 for NULL.
+ * Threads: any, also several at once. Since 0.1.
+ */
+uint32_t zb_snapshot_format(const zb_snapshot *snapshot);
 
 /**
  * Frees a snapshot. Its sandboxes live on; its files are closed when the last of them is freed.

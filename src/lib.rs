@@ -58,7 +58,7 @@ mod boot;
 #[allow(unsafe_code)]
 mod ffi;
 
-pub use agent::{Collected, Crash, Outcome};
+pub use agent::{Collected, Crash, Error as AgentError, Outcome};
 pub use boot::{Error as BuildError, Plan, Program, Progress, Runtime, Step, Template};
 pub use device::LineSink;
 pub use fork::{Error as RunError, RunOptions, RunResult, Sandbox};

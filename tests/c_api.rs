@@ -1,68 +1,16 @@
 //! The C API as a C program meets it: `include/zeroboot.h` and `libzeroboot.so`.
 //!
-//! The cases are C functions in `tests/abi`; each runs in a process of its own.
+//! The cases are C functions in `tests/abi`; each runs in a process of its own, once as it is and
+//! once under sanitizers.
 
 mod common;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::{env, fs, io};
+use std::{env, fs};
 
 const GENERATED_HEADER: &str = concat!(env!("OUT_DIR"), "/zeroboot.h");
-
-/// Where the repository is.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Where this build's libzeroboot.so is: beside this test, where Cargo puts what tests are linked
-/// with.
-fn library_dir() -> PathBuf {
-    let test = env::current_exe().unwrap();
-    let dir = test.parent().unwrap();
-    assert!(dir.join("libzeroboot.so").exists(), "no libzeroboot.so in {}", dir.display());
-    dir.to_owned()
-}
-
-/// A place for compiled programs.
-fn programs() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
-}
-
-/// Compiles a program against the header and the library.
-fn compile(source: &str, output: &str) -> PathBuf {
-    let output = programs().join(output);
-    let library_dir = library_dir();
-    common::succeed(
-        Command::new("cc")
-            .args(["-std=gnu11", "-Wall", "-Wextra", "-pedantic", "-Werror", "-g", "-pthread"])
-            .arg(concat!("-DZEROBOOT_VERSION=\"", env!("CARGO_PKG_VERSION"), "\""))
-            .arg("-I")
-            .arg(root().join("include"))
-            .arg(root().join(source))
-            .arg("-L")
-            .arg(&library_dir)
-            .arg("-lzeroboot")
-            .arg(format!("-Wl,-rpath,{}", library_dir.display()))
-            .arg("-o")
-            .arg(&output),
-    );
-    output
-}
-
-/// The directory of a Python template, in `ZB_TEST_TEMPLATE` or built here. `None` on a machine
-/// that has no KVM and says so.
-fn template() -> Option<PathBuf> {
-    if env::var_os("ZB_TEST_NO_KVM").is_some_and(|value| value == "1") {
-        // Not by eprintln, whose output nobody sees when the test passes.
-        let _ = writeln!(io::stderr(), "SKIPPED: it needs a virtual machine, and ZB_TEST_NO_KVM=1");
-        return None;
-    }
-    let given = env::var_os("ZB_TEST_TEMPLATE").map(PathBuf::from);
-    Some(given.unwrap_or_else(|| common::template().to_owned()))
-}
 
 /// Runs a case; the library must print nothing.
 fn run_case(command: &mut Command) {
@@ -73,16 +21,38 @@ fn run_case(command: &mut Command) {
 
 fn misuse(case: &str) {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    run_case(
-        Command::new(PROGRAM.get_or_init(|| compile("tests/abi/misuse.c", "misuse"))).arg(case),
-    );
+    let program = PROGRAM.get_or_init(|| common::compile("tests/abi/misuse.c", "misuse"));
+    run_case(Command::new(program).arg(case));
 }
 
 fn guest(case: &str) {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| compile("tests/abi/guest.c", "guest"));
-    if let Some(template) = template() {
+    let program = PROGRAM.get_or_init(|| common::compile("tests/abi/guest.c", "guest"));
+    if let Some(template) = common::template_if_kvm() {
         run_case(Command::new(program).arg(case).arg(template));
+    }
+}
+
+/// The same under sanitizers.
+mod sanitized {
+    use super::*;
+
+    pub fn misuse(case: &str) {
+        static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+        let program = PROGRAM
+            .get_or_init(|| common::compile_sanitized("tests/abi/misuse.c", "misuse-sanitized"));
+        run_case(Command::new(program).arg(case));
+    }
+
+    pub fn guest(case: &str) {
+        static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+        let program = PROGRAM
+            .get_or_init(|| common::compile_sanitized("tests/abi/guest.c", "guest-sanitized"));
+        if let Some(template) = common::template_if_kvm() {
+            // The long run of the threads is for the program without sanitizers.
+            let mut command = Command::new(program);
+            run_case(command.env_remove("ZB_TEST_THREADS_SECONDS").arg(case).arg(template));
+        }
     }
 }
 
@@ -90,6 +60,10 @@ macro_rules! cases {
     ($program:ident: $($case:ident)*) => {
         mod $program {
             $(#[test] fn $case() { super::$program(stringify!($case)); })*
+
+            mod sanitized {
+                $(#[test] fn $case() { super::super::sanitized::$program(stringify!($case)); })*
+            }
         }
     };
 }
@@ -105,6 +79,7 @@ cases! { misuse:
     a_structure_of_a_newer_program_is_taken_if_it_asks_for_nothing_new
     a_flag_that_the_library_does_not_know_is_unsupported
     a_file_that_is_no_snapshot_is_refused_with_its_name
+    a_host_that_cannot_be_probed_gives_an_error_that_says_why
     a_token_can_be_triggered_twice_and_freed
     a_log_level_that_is_none_is_refused
     the_library_says_which_version_it_is
@@ -113,6 +88,8 @@ cases! { misuse:
 }
 
 cases! { guest:
+    a_host_says_what_it_is_and_keeps_nothing_open
+    a_snapshot_says_what_it_is
     a_program_prints_and_exits
     a_program_may_be_empty_but_not_missing
     a_program_that_is_too_long_is_refused_and_does_no_harm
@@ -147,10 +124,11 @@ fn every_case_of_the_c_programs_is_run() {
 
 #[test]
 fn hello_prints_what_a_program_in_a_virtual_machine_prints() {
-    let hello = compile("examples/hello.c", "hello");
-    let lines = fs::read_to_string(root().join("examples/hello.c")).unwrap().lines().count();
+    let hello = common::compile("examples/hello.c", "hello");
+    let lines =
+        fs::read_to_string(common::root().join("examples/hello.c")).unwrap().lines().count();
     assert!(lines <= 40, "a hello of {lines} lines");
-    let Some(template) = template() else { return };
+    let Some(template) = common::template_if_kvm() else { return };
     let output = common::succeed(Command::new(&hello).arg(&template));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "hello from a virtual machine\n");
     let program = "import sys; print(6*7); print('oops', file=sys.stderr); sys.exit(3)";
@@ -162,7 +140,7 @@ fn hello_prints_what_a_program_in_a_virtual_machine_prints() {
 
 #[test]
 fn hello_says_what_went_wrong() {
-    let hello = compile("examples/hello.c", "hello-without-a-template");
+    let hello = common::compile("examples/hello.c", "hello-without-a-template");
     let output = Command::new(hello).arg("/nonexistent").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let message = String::from_utf8_lossy(&output.stderr);
@@ -171,7 +149,7 @@ fn hello_says_what_went_wrong() {
 
 #[test]
 fn the_header_is_what_src_ffi_says() {
-    let committed = root().join("include/zeroboot.h");
+    let committed = common::root().join("include/zeroboot.h");
     let generated = fs::read_to_string(GENERATED_HEADER).unwrap();
     if env::var_os("ZEROBOOT_UPDATE_HEADER").is_some() {
         fs::write(&committed, &generated).unwrap();
@@ -197,8 +175,8 @@ fn the_header_compiles_alone_in_every_standard() {
                     .args(["-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only"])
                     .arg(format!("-std={standard}"))
                     .args(["-x", language, "-I"])
-                    .arg(root().join("include"))
-                    .arg(root().join("tests/abi/alone.c")),
+                    .arg(common::root().join("include"))
+                    .arg(common::root().join("tests/abi/alone.c")),
             );
         }
     }
@@ -206,7 +184,7 @@ fn the_header_compiles_alone_in_every_standard() {
 
 #[test]
 fn the_library_exports_the_listed_symbols_and_no_others() {
-    let library = library_dir().join("libzeroboot.so");
+    let library = common::library_dir().join("libzeroboot.so");
     let output = common::succeed(
         Command::new("nm").args(["-D", "--defined-only", "--format=just-symbols"]).arg(library),
     );

@@ -48,6 +48,12 @@ fn failure(error: &(impl Classify + ToString)) -> Failure {
     Failure { status: error.status(), errno: error.errno(), message: error.to_string().into() }
 }
 
+impl From<kvm::Error> for Failure {
+    fn from(error: kvm::Error) -> Self {
+        failure(&error)
+    }
+}
+
 impl From<snapshot::Error> for Failure {
     fn from(error: snapshot::Error) -> Self {
         failure(&error)

@@ -22,6 +22,7 @@ mod turn;
 
 mod cancel;
 mod error;
+mod host;
 mod log;
 mod result;
 mod run;

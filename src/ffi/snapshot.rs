@@ -194,6 +194,46 @@ pub unsafe extern "C" fn zb_snapshot_memory_bytes(snapshot: *const zb_snapshot) 
     guard::plain(0, || snapshot.map_or(0, |s| s.snapshot.manifest().ram_bytes))
 }
 
+/// How long the image of the root file system is, in bytes. All forks share its pages.
+///
+/// snapshot: may be NULL.
+///
+/// Returns the bytes; 0 for NULL.
+/// Threads: any, also several at once. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zb_snapshot_rootfs_bytes(snapshot: *const zb_snapshot) -> u64 {
+    // SAFETY: NULL, or a live snapshot by the header's rules.
+    let snapshot = unsafe { snapshot.as_ref() };
+    guard::plain(0, || snapshot.map_or(0, |s| s.snapshot.manifest().rootfs_bytes))
+}
+
+/// When the snapshot was taken, by the clock of the host that took it: nanoseconds since the beginning
+/// of 1970, UTC.
+///
+/// snapshot: may be NULL.
+///
+/// Returns the nanoseconds; 0 for NULL.
+/// Threads: any, also several at once. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zb_snapshot_created_unix_ns(snapshot: *const zb_snapshot) -> u64 {
+    // SAFETY: NULL, or a live snapshot by the header's rules.
+    let snapshot = unsafe { snapshot.as_ref() };
+    guard::plain(0, || snapshot.map_or(0, |s| s.snapshot.manifest().clock.realtime_ns))
+}
+
+/// The version of the format of the snapshot's directory.
+///
+/// snapshot: may be NULL.
+///
+/// Returns the version, which begins with 1; 0 for NULL.
+/// Threads: any, also several at once. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zb_snapshot_format(snapshot: *const zb_snapshot) -> u32 {
+    // SAFETY: NULL, or a live snapshot by the header's rules.
+    let snapshot = unsafe { snapshot.as_ref() };
+    guard::plain(0, || snapshot.map_or(0, |s| s.snapshot.manifest().format))
+}
+
 /// Frees a snapshot. Its sandboxes live on; its files are closed when the last of them is freed.
 ///
 /// snapshot: may be NULL; not to be used again.

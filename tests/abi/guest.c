@@ -1,4 +1,7 @@
-/* Programs in virtual machines, through the header alone: guest CASE TEMPLATE_DIR */
+/*
+ * Programs in virtual machines, through the header alone: guest CASE TEMPLATE_DIR
+ * ZB_TEST_THREADS_SECONDS in the environment is how long the threads of the last case go on.
+ */
 #define _DEFAULT_SOURCE
 #include "check.h"
 
@@ -56,6 +59,33 @@ static int prints(zb_result *result, const char *text) {
 }
 
 static const char *LOOP = "while True: pass";
+
+static void a_host_says_what_it_is_and_keeps_nothing_open(void) {
+    zb_host *host = NULL;
+    int fd = dup(0), same;
+    zb_kvm_kind kind;
+    close(fd);
+    CHECK_OK(zb_host_probe(&host, err));
+    kind = zb_host_kvm_kind(host);
+    CHECK(kind >= ZB_KVM_INTEL && kind <= ZB_KVM_OTHER);
+    CHECK(kind != ZB_KVM_SOFTWARE || !zb_host_is_ring0_native(host));
+    CHECK(zb_host_is_tsc_settable(host) == 0 || zb_host_is_tsc_settable(host) == 1);
+    CHECK(zb_host_tsc_khz(host) > 100000 && zb_host_tsc_khz(host) < 20000000);
+    same = dup(0);
+    CHECK(same == fd);
+    close(same);
+    zb_host_free(host);
+}
+
+static void a_snapshot_says_what_it_is(void) {
+    const uint64_t second = 1000000000;
+    CHECK(strcmp(zb_snapshot_runtime(snapshot), "python") == 0);
+    CHECK(zb_snapshot_format(snapshot) >= 1);
+    CHECK(zb_snapshot_memory_bytes(snapshot) >= 32 << 20);
+    CHECK(zb_snapshot_rootfs_bytes(snapshot) >= 1 << 20);
+    CHECK(zb_snapshot_created_unix_ns(snapshot) / second > 1700000000);
+    CHECK(zb_snapshot_created_unix_ns(snapshot) / second <= (uint64_t)time(NULL));
+}
 
 static void a_program_prints_and_exits(void) {
     zb_sandbox *sandbox = fork_one();
@@ -490,10 +520,11 @@ static void run_in_shared(struct shared *one, const char *code) {
     zb_result_free(result);
 }
 
+static double threads_end_ms;
+
 static void *do_anything(void *seed) {
     unsigned state = *(unsigned *)seed;
-    double end = now_ms() + 3000;
-    while (now_ms() < end) {
+    while (now_ms() < threads_end_ms) {
         struct shared *one = &shared[rand_r(&state) % 3];
         switch (rand_r(&state) % 8) {
         case 0:
@@ -519,8 +550,10 @@ static void *do_anything(void *seed) {
 
 static void threads_fork_run_cancel_and_free_at_the_same_time(void) {
     static unsigned seeds[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    const char *seconds = getenv("ZB_TEST_THREADS_SECONDS");
     pthread_t threads[8];
     size_t i;
+    threads_end_ms = now_ms() + 1000 * (seconds == NULL ? 3 : atof(seconds));
     for (i = 0; i < 3; i++) {
         pthread_rwlock_init(&shared[i].lock, NULL);
         replace(&shared[i]);
@@ -539,6 +572,8 @@ static void threads_fork_run_cancel_and_free_at_the_same_time(void) {
 
 int main(int argc, char **argv) {
     static const struct test_case cases[] = {
+        CASE(a_host_says_what_it_is_and_keeps_nothing_open),
+        CASE(a_snapshot_says_what_it_is),
         CASE(a_program_prints_and_exits),
         CASE(a_program_may_be_empty_but_not_missing),
         CASE(a_program_that_is_too_long_is_refused_and_does_no_harm),

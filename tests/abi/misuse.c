@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <sys/resource.h>
 
 static zb_snapshot *snapshot;
 
@@ -34,11 +35,13 @@ static void null_where_something_must_be_is_an_invalid_argument(void) {
     CHECK_FAILS(zb_fork(NULL, NULL, NULL, err), ZB_ERR_INVALID_ARGUMENT, "out");
     CHECK_FAILS(zb_run(NULL, NULL, &result, err), ZB_ERR_INVALID_ARGUMENT, "sandbox");
     CHECK_FAILS(zb_run(NULL, NULL, NULL, err), ZB_ERR_INVALID_ARGUMENT, "out");
+    CHECK_FAILS(zb_host_probe(NULL, err), ZB_ERR_INVALID_ARGUMENT, "out");
     CHECK_FAILS(zb_cancel_new(NULL, err), ZB_ERR_INVALID_ARGUMENT, "out");
     CHECK(sandbox == NULL && result == NULL);
 }
 
 static void freeing_null_does_nothing(void) {
+    zb_host_free(NULL);
     zb_snapshot_free(NULL);
     zb_free(NULL);
     zb_cancel_trigger(NULL);
@@ -54,6 +57,13 @@ static void accessors_take_null(void) {
     CHECK(strcmp(zb_error_message(NULL), "") == 0);
     CHECK(strcmp(zb_snapshot_runtime(NULL), "") == 0);
     CHECK(zb_snapshot_memory_bytes(NULL) == 0);
+    CHECK(zb_snapshot_rootfs_bytes(NULL) == 0);
+    CHECK(zb_snapshot_created_unix_ns(NULL) == 0);
+    CHECK(zb_snapshot_format(NULL) == 0);
+    CHECK(zb_host_kvm_kind(NULL) == 0);
+    CHECK(zb_host_is_ring0_native(NULL) == 0);
+    CHECK(zb_host_is_tsc_settable(NULL) == 0);
+    CHECK(zb_host_tsc_khz(NULL) == 0);
     CHECK(zb_sandbox_is_alive(NULL) == 0);
     CHECK(zb_result_outcome(NULL) == 0);
     CHECK(zb_result_exit_code(NULL) == -1);
@@ -122,6 +132,18 @@ static void a_file_that_is_no_snapshot_is_refused_with_its_name(void) {
     fclose(manifest);
     CHECK_FAILS(zb_snapshot_load(dir, NULL, &snapshot, err), ZB_ERR_VERSION, "4000000000");
     CHECK(remove(path) == 0 && remove(dir) == 0);
+}
+
+static void a_host_that_cannot_be_probed_gives_an_error_that_says_why(void) {
+    struct rlimit before, none;
+    zb_host *host = (zb_host *)1;
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    none = before;
+    none.rlim_cur = 0;
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK_FAILS(zb_host_probe(&host, err), ZB_ERR_LIMIT, "/dev/kvm");
+    CHECK(host == NULL);
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
 }
 
 static void a_token_can_be_triggered_twice_and_freed(void) {
@@ -199,6 +221,7 @@ int main(int argc, char **argv) {
         CASE(a_structure_of_a_newer_program_is_taken_if_it_asks_for_nothing_new),
         CASE(a_flag_that_the_library_does_not_know_is_unsupported),
         CASE(a_file_that_is_no_snapshot_is_refused_with_its_name),
+        CASE(a_host_that_cannot_be_probed_gives_an_error_that_says_why),
         CASE(a_token_can_be_triggered_twice_and_freed),
         CASE(a_log_level_that_is_none_is_refused),
         CASE(the_library_says_which_version_it_is),

@@ -25,9 +25,17 @@ ZB_LOG_DEBUG = 4
 ZB_LOG_TRACE = 5
 ZB_LOG_LIBRARY = 1
 ZB_LOG_GUEST = 2
+ZB_KVM_INTEL = 1
+ZB_KVM_AMD = 2
+ZB_KVM_SOFTWARE = 3
+ZB_KVM_OTHER = 4
 
 
 class zb_error(Structure):
+    """Opaque."""
+
+
+class zb_host(Structure):
     """Opaque."""
 
 
@@ -76,6 +84,7 @@ class zb_run_options(Structure):
 
 
 error_p = POINTER(zb_error)
+host_p = POINTER(zb_host)
 snapshot_p = POINTER(zb_snapshot)
 sandbox_p = POINTER(zb_sandbox)
 cancel_p = POINTER(zb_cancel)
@@ -90,12 +99,21 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "zb_error_message": (c_char_p, [error_p]),
     "zb_error_free": (None, [error_p]),
     "zb_log_set_callback": (c_int32, [c_uint32, zb_log_callback, c_void_p, POINTER(error_p)]),
+    "zb_host_probe": (c_int32, [POINTER(host_p), POINTER(error_p)]),
+    "zb_host_kvm_kind": (c_uint32, [host_p]),
+    "zb_host_is_ring0_native": (c_int32, [host_p]),
+    "zb_host_is_tsc_settable": (c_int32, [host_p]),
+    "zb_host_tsc_khz": (c_uint32, [host_p]),
+    "zb_host_free": (None, [host_p]),
     "zb_snapshot_load": (
         c_int32,
         [c_char_p, POINTER(zb_load_options), POINTER(snapshot_p), POINTER(error_p)],
     ),
     "zb_snapshot_runtime": (c_char_p, [snapshot_p]),
     "zb_snapshot_memory_bytes": (c_uint64, [snapshot_p]),
+    "zb_snapshot_rootfs_bytes": (c_uint64, [snapshot_p]),
+    "zb_snapshot_created_unix_ns": (c_uint64, [snapshot_p]),
+    "zb_snapshot_format": (c_uint32, [snapshot_p]),
     "zb_snapshot_free": (None, [snapshot_p]),
     "zb_fork": (
         c_int32,
