@@ -4,6 +4,8 @@ use super::Console;
 use super::rtc::Rtc;
 
 const UART: std::ops::RangeInclusive<u16> = 0x3f8..=0x3ff;
+/// A PC's timer, which is not there.
+const PIT_CHANNEL_2: u16 = 0x42;
 const CMOS_INDEX: u16 = 0x70;
 const CMOS_DATA: u16 = 0x71;
 /// A PC's keyboard controller: its reset line is how the guest kernel reboots (`reboot=k`).
@@ -34,6 +36,9 @@ impl Ports {
             *byte = match port {
                 p if UART.contains(&p) => self.console.read((p - UART.start()) as u8),
                 CMOS_DATA => self.rtc.read(),
+                // An AMD kernel measures its TSC against the PIT first. A counter that does not begin
+                // with all ones ends that after one read instead of 100,000.
+                PIT_CHANNEL_2 => 0,
                 // Nothing to read, ready for a command.
                 KEYBOARD => 0,
                 _ => 0xff,
