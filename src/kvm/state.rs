@@ -47,22 +47,31 @@ pub struct Clock {
 
 impl Clock {
     /// What the guest's TSC ought to read at a later moment: as if it had slept since the capture.
+    /// Never less than at the capture: a kernel whose counter goes back stands still until it has
+    /// caught up.
     pub fn tsc_at(&self, now: Moment) -> u64 {
-        let elapsed = i128::from(now.realtime_ns) - i128::from(self.realtime_ns);
-        let ticks = elapsed * i128::from(self.tsc_khz) / 1_000_000;
-        (i128::from(self.tsc) + ticks).clamp(0, i128::from(u64::MAX)) as u64
+        self.expected_tsc(now).clamp(i128::from(self.tsc), i128::from(u64::MAX)) as u64
     }
 
     /// By how many nanoseconds the guest's wall clock would be ahead (or, negative, behind) if a
     /// fork ran now.
     pub fn error_ns(&self, now: Moment, control: TscControl) -> i128 {
         match control {
-            TscControl::Settable => 0,
+            // The counter can be set, but not to before the capture.
+            TscControl::Settable => (-self.elapsed_ns(now)).max(0),
             TscControl::Raw => {
-                let ahead = i128::from(now.tsc) - i128::from(self.tsc_at(now));
+                let ahead = i128::from(now.tsc) - self.expected_tsc(now);
                 ahead * 1_000_000 / i128::from(self.tsc_khz.max(1))
             }
         }
+    }
+
+    fn elapsed_ns(&self, now: Moment) -> i128 {
+        i128::from(now.realtime_ns) - i128::from(self.realtime_ns)
+    }
+
+    fn expected_tsc(&self, now: Moment) -> i128 {
+        i128::from(self.tsc) + self.elapsed_ns(now) * i128::from(self.tsc_khz) / 1_000_000
     }
 }
 
@@ -83,5 +92,13 @@ mod tests {
         let now = Moment { realtime_ns: 2_000_000_000, tsc: 5_000 };
         assert_eq!(CLOCK.error_ns(now, TscControl::Raw), -1_000_000_000);
         assert_eq!(CLOCK.error_ns(now, TscControl::Settable), 0);
+    }
+
+    #[test]
+    fn a_host_whose_clock_stands_before_the_capture_cannot_be_put_right() {
+        let now = Moment { realtime_ns: 400_000_000, tsc: 5_000 };
+        assert_eq!(CLOCK.error_ns(now, TscControl::Settable), 600_000_000);
+        assert_eq!(CLOCK.error_ns(now, TscControl::Raw), 600_000_000);
+        assert_eq!(CLOCK.tsc_at(now), CLOCK.tsc);
     }
 }

@@ -50,8 +50,8 @@ pub enum Error {
     },
     /// A fork's wall clock would be wrong.
     #[error(
-        "{}: a fork's clock would be {ms} ms off: on this host a guest reads the machine's own time \
-         stamp counter, which is not where it was when the template was made (another boot, another \
+        "{}: a fork's clock would be {ms} ms off: the host's clock, or the time stamp counter that \
+         its guests read, is not where it was when the template was made (another boot, another \
          machine, or the clock was set); build the template again",
         path.display()
     )]
