@@ -10,13 +10,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 RELEASE := target/release/zeroboot
-# The languages with a wrapper; each has a test.sh that does its own set-up.
-BINDINGS := python node go
 
 .PHONY: help
 help:
 	@sed -n '1,3s/^# //p' Makefile
-	@echo "also: install (PREFIX=/usr/local), guest, template, lint, header, clean"
+	@echo "also: install (PREFIX=/usr/local), bench-bindings, guest, template, lint, header, clean"
 
 .PHONY: run
 run: template
@@ -48,15 +46,13 @@ template: build guest
 
 .PHONY: test
 test: lint template
-	ZB_TEST_THREADS_SECONDS=60 cargo test --workspace --locked
-	python3 -m unittest discover -t guest/runtimes/python -s guest/runtimes/python/tests
-	@for language in $(BINDINGS); do echo "== bindings/$$language"; bindings/$$language/test.sh; done
+	@.ci/suites
 
 .PHONY: lint
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	shellcheck -x -P SCRIPTDIR install.sh guest/kernel/build.sh guest/rootfs/build.sh .ci/run .ci/setup bindings/*/*.sh
+	shellcheck -x -P SCRIPTDIR install.sh guest/kernel/build.sh guest/rootfs/build.sh .ci/run .ci/setup .ci/suites bindings/*/*.sh
 
 # The library, the header, zeroboot.pc and the command, under PREFIX; DESTDIR is for packages.
 PREFIX := /usr/local
@@ -68,6 +64,13 @@ install: build
 .PHONY: bench
 bench: template
 	@cargo bench --locked --bench lifecycle
+
+# What the wrappers add to a run.
+.PHONY: bench-bindings
+bench-bindings: template
+	@PYTHONPATH=bindings/python ZEROBOOT_LIBRARY=target/release/libzeroboot.so python3 bindings/python/bench.py
+	@bindings/node/build.sh > /dev/null && node bindings/node/bench.js
+	@bindings/go/test.sh bench
 
 # The committed header, after a change of src/ffi.
 .PHONY: header

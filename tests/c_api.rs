@@ -56,6 +56,26 @@ mod sanitized {
     }
 }
 
+/// Only these: a snapshot says which processor it needs, and valgrind's is another.
+#[test]
+fn the_cases_of_misuse_are_clean_under_valgrind() {
+    let program = common::compile("tests/abi/misuse.c", "misuse-valgrind");
+    let source = include_str!("abi/misuse.c");
+    let cases: Vec<_> = source
+        .lines()
+        .flat_map(|line| {
+            line.match_indices("CASE(").map(move |(at, found)| &line[at + found.len()..])
+        })
+        .filter_map(|rest| rest.split_once(')').map(|(name, _)| name))
+        .collect();
+    assert!(cases.len() > 10, "{cases:?}");
+    for case in cases {
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["--quiet", "--error-exitcode=9", "--leak-check=full"]);
+        run_case(valgrind.arg("--errors-for-leak-kinds=definite").arg(&program).arg(case));
+    }
+}
+
 macro_rules! cases {
     ($program:ident: $($case:ident)*) => {
         mod $program {
