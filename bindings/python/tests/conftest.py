@@ -1,6 +1,7 @@
 """What all tests share: the template, and a fork of it."""
 
 import os
+import signal
 import subprocess
 import sys
 from typing import Iterator
@@ -8,6 +9,10 @@ from typing import Iterator
 import pytest
 
 import zeroboot
+
+# Whoever runs the tests in the background may have it ignored, and programs that the tests start would
+# inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEMPLATE = os.environ.get("ZEROBOOT_TEST_TEMPLATE") or zeroboot.template("python")
 
