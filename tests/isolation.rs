@@ -180,3 +180,25 @@ fn a_hundred_forks_that_run_at_the_same_time_all_answer() {
         }
     });
 }
+
+#[test]
+fn callbacks_that_run_other_sandboxes_do_not_wait_for_each_other() {
+    // More than the runs that begin at a time, and all of them inside a callback at once.
+    let threads = 16;
+    let together = std::sync::Barrier::new(threads);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let (mut outer, mut inner) = (fork(), fork());
+                let mut on_output = |_, _: &[u8]| {
+                    together.wait();
+                    assert_eq!(run_in(&mut inner, "print('inner')"), "inner\n");
+                    std::ops::ControlFlow::Continue(())
+                };
+                let options = RunOptions { on_output: Some(&mut on_output), ..Default::default() };
+                let result = outer.run(b"print('outer')", options).unwrap();
+                assert_eq!(printed(&result), "outer\n");
+            });
+        }
+    });
+}

@@ -7,7 +7,7 @@ use zeroboot_proto::{Death, Event, Request};
 
 use super::{OutputReader, Sink, Violation};
 use crate::machine::{self, Fault, Machine, Stop};
-use crate::sys::{self, Armed, Expired, Gate, Limits};
+use crate::sys::{self, Expired, Gate, Limits};
 
 /// What keeps a request from being carried out at all. What the guest does is an [`Outcome`].
 #[derive(Debug, thiserror::Error)]
@@ -128,26 +128,28 @@ impl Guest {
             let look = (request.streams || permit.is_some()).then_some(LOOK);
             // From here on the guest may stand anywhere, so a failure is the machine's.
             armed.alarm(look).map_err(machine::Error::from)?;
-            if let Some(outcome) = self.step(&armed, sink)? {
-                return Ok(outcome);
-            }
-            if begun.elapsed() >= LOOK {
+            let stop = self.machine.run(&armed)?;
+            // A sink that gets output as it comes may run other sandboxes, and those want permits:
+            // with all of them held by runs that wait for such a sink, nobody would go on.
+            if request.streams || begun.elapsed() >= LOOK {
                 permit = None;
+            }
+            if let Some(outcome) = self.settle(stop, sink) {
+                return Ok(outcome);
             }
         }
     }
 
-    /// Runs the machine to its next stop.
-    fn step(&mut self, armed: &Armed<'_>, sink: &mut dyn Sink) -> Result<Option<Outcome>, Error> {
-        let stop = self.machine.run(armed)?;
+    /// Passes on what was printed up to a stop; how the run ended, if it did.
+    fn settle(&mut self, stop: Stop, sink: &mut dyn Sink) -> Option<Outcome> {
         let event = match stop {
             Stop::Event(event) => Some(event),
             _ => None,
         };
         match self.output.drain(self.machine.mailbox(), event, sink) {
-            Ok(ControlFlow::Continue(())) => Ok(self.outcome(stop)),
-            Ok(ControlFlow::Break(())) => Ok(Some(Outcome::OutputLimit)),
-            Err(violation) => Ok(Some(Outcome::Crashed(Crash::Protocol(violation)))),
+            Ok(ControlFlow::Continue(())) => self.outcome(stop),
+            Ok(ControlFlow::Break(())) => Some(Outcome::OutputLimit),
+            Err(violation) => Some(Outcome::Crashed(Crash::Protocol(violation))),
         }
     }
 
