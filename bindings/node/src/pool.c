@@ -12,6 +12,7 @@ enum { MAX_THREADS = POOL_MAX_RUNS + POOL_QUICK_THREADS, STACK_BYTES = 1 << 20 }
 typedef struct queue {
     job *first;
     job *last;
+    unsigned length;
 } queue;
 
 typedef struct worker {
@@ -32,8 +33,9 @@ struct pool {
     bool closed;
     queue quick;
     queue runs;
-    unsigned live;    /* workers */
-    unsigned running; /* runs */
+    unsigned live;      /* workers */
+    unsigned running;   /* runs */
+    unsigned returning; /* workers that have done their job and look for the next */
     worker *idle;
     worker workers[MAX_THREADS];
 };
@@ -45,6 +47,7 @@ static void queue_push(queue *q, job *j) {
     if (q->last == NULL) q->first = j;
     else q->last->next = j;
     q->last = j;
+    q->length++;
 }
 
 static job *queue_pop(queue *q) {
@@ -52,6 +55,7 @@ static job *queue_pop(queue *q) {
     if (j == NULL) return NULL;
     q->first = j->next;
     if (q->first == NULL) q->last = NULL;
+    q->length--;
     return j;
 }
 
@@ -62,6 +66,7 @@ static bool queue_remove(queue *q, const job *j) {
         if (before == NULL) q->first = i->next;
         else before->next = i->next;
         if (q->last == i) q->last = before;
+        q->length--;
         return true;
     }
     return false;
@@ -117,9 +122,11 @@ static void *worker_main(void *arg) {
             pthread_mutex_lock(&p->lock);
             w->working = NULL;
             if (is_run) p->running--;
+            p->returning++;
             pthread_mutex_unlock(&p->lock);
             finish(p, j);
             pthread_mutex_lock(&p->lock);
+            p->returning--;
         } else if (p->closed || !wait_idle(p, w)) {
             break;
         }
@@ -162,10 +169,11 @@ static void wake(worker *w) {
     pthread_cond_signal(&w->wake);
 }
 
-/* With the lock held: sees to it that somebody comes for the job. False if there is nobody. */
+/* With the lock held: sees to it that somebody comes for the job, which is queued. False if there is
+ * nobody. JavaScript may have a result, and its next job, before the worker is back from it. */
 static bool call_worker(pool *p, const job *j) {
     if (p->idle != NULL) wake(p->idle);
-    else add_worker(p, j);
+    else if (p->quick.length + p->runs.length > p->returning) add_worker(p, j);
     return p->live > 0;
 }
 
