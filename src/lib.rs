@@ -61,7 +61,7 @@ mod ffi;
 pub use agent::{Collected, Crash, Error as AgentError, Outcome};
 pub use boot::{Error as BuildError, Plan, Program, Progress, Runtime, Step, Template};
 pub use device::LineSink;
-pub use fork::{Error as RunError, RunOptions, RunResult, Sandbox};
+pub use fork::{Error as RunError, ForkOptions, Pool, PoolOptions, RunOptions, RunResult, Sandbox};
 pub use kvm::{
     CpuFeatures, Error as KvmError, Host, Kind, Report, Ring0, Traits, TscControl, report,
 };

@@ -3,13 +3,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use linux_loader::loader::{Elf, KernelLoader};
+use vm_memory::bitmap::AtomicBitmap;
 use vm_memory::{Address, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use super::{Error, Result};
 use crate::sys::Region;
 
 /// RAM with addresses, as linux-loader wants it.
-pub(super) type Memory = GuestMemoryMmap<()>;
+pub(super) type Memory = GuestMemoryMmap<AtomicBitmap>;
 
 /// RAM from guest-physical address 0 on.
 pub(super) fn memory(ram: &Arc<Region>) -> Result<Memory> {

@@ -15,7 +15,7 @@ use super::{Error, Program, Progress, Result, Step, command_line, kernel, parame
 use crate::agent::Guest;
 use crate::device::{Console, LineSink};
 use crate::kvm::{CpuFeatures, Host, Traits, enter_long_mode, guest_cpuid, guest_tsc, save};
-use crate::machine::{Layout, Machine, Stop};
+use crate::machine::{Access, Layout, Machine, Stop};
 use crate::snapshot::{self, Capture, FORMAT, Manifest, Origin, State, sha256_of_file};
 use crate::sys::{self, Expired, Limits, Moment};
 
@@ -115,7 +115,8 @@ impl Template {
         let rootfs = sys::read_only_of_file(&rootfs, self.layout.rootfs_bytes() as usize)?;
         let (_file, ram) = sys::shared_of_memfd(self.layout.memory_len() as usize)?;
         let console = Console::new(Some(console));
-        let mut machine = Machine::new(&self.host, self.layout, ram, &Arc::new(rootfs), console)?;
+        let mut machine =
+            Machine::new(&self.host, self.layout, ram, Access::Full, &Arc::new(rootfs), console)?;
         machine.mailbox().format();
         let cpuid = guest_cpuid(&self.host, self.traits.ring0, self.traits.tsc_khz)?;
         machine.vcpu().set_cpuid(&cpuid)?;

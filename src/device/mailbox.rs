@@ -1,11 +1,11 @@
 use std::mem::size_of;
 use std::sync::Arc;
 
-use vm_memory::{Bytes, VolatileMemory, VolatileSlice};
+use vm_memory::{Bytes, VolatileMemory};
 use zeroboot_proto as proto;
 use zeroboot_proto::{Header, Request};
 
-use crate::sys::Region;
+use crate::sys::{Region, Slice};
 
 /// Words of a header.
 const WORDS: usize = size_of::<Header>() / 4;
@@ -118,7 +118,7 @@ impl Mailbox {
         }
     }
 
-    fn slice(&self) -> VolatileSlice<'_> {
+    fn slice(&self) -> Slice<'_> {
         self.ram
             .get_slice(self.at, proto::MAILBOX_SIZE as usize)
             .expect("new checked that the mailbox lies inside the region")

@@ -142,9 +142,10 @@ impl Classify for machine::Error {
         match self {
             // The sizes come from a manifest.
             Self::MemorySize { .. } | Self::RootfsSize { .. } => ZB_ERR_CORRUPT,
-            Self::Memory { .. } => ZB_ERR_INTERNAL,
+            Self::Memory { .. } | Self::NotResettable => ZB_ERR_INTERNAL,
             Self::Kvm(e) => e.status(),
             Self::Run(source) => limit_or(ZB_ERR_KVM, source),
+            Self::Original(source) => limit_or(ZB_ERR_IO, source),
             Self::Sys(e) => e.status(),
         }
     }
@@ -152,9 +153,12 @@ impl Classify for machine::Error {
     fn errno(&self) -> i32 {
         match self {
             Self::Kvm(e) => e.errno(),
-            Self::Run(source) => source.raw_os_error().unwrap_or(0),
+            Self::Run(source) | Self::Original(source) => source.raw_os_error().unwrap_or(0),
             Self::Sys(e) => e.errno(),
-            Self::MemorySize { .. } | Self::RootfsSize { .. } | Self::Memory { .. } => 0,
+            Self::MemorySize { .. }
+            | Self::RootfsSize { .. }
+            | Self::Memory { .. }
+            | Self::NotResettable => 0,
         }
     }
 }

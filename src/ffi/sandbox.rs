@@ -12,8 +12,7 @@ use super::snapshot::{Owner, zb_snapshot};
 use super::status::*;
 use super::turn::{Refused, Turn};
 use super::{guard, log};
-use crate::fork::Sandbox;
-use crate::snapshot::Snapshot;
+use crate::fork::{ForkOptions, Pool, Sandbox};
 use crate::sys::Cancel;
 
 /// A virtual machine that stands where its snapshot was taken: in the runtime, waiting for a
@@ -62,10 +61,13 @@ unsafe impl Options for zb_fork_options {
 }
 
 impl zb_sandbox {
-    fn fork(snapshot: &Arc<Snapshot>, options: zb_fork_options) -> Result<Self> {
-        // Every fork is a fresh one as long as none are reused.
+    fn fork(pool: &Pool, options: zb_fork_options) -> Result<Self> {
         options::check_flags::<zb_fork_options>(options.flags, ZB_FORK_FRESH)?;
-        let sandbox = Sandbox::fork(snapshot, Some(log::console_sink()))?;
+        let options = ForkOptions {
+            fresh: options.flags & ZB_FORK_FRESH != 0,
+            console: Some(log::console_sink()),
+        };
+        let sandbox = pool.fork(options)?;
         let shared = Shared {
             stop: sandbox.stop_token().clone(),
             turn: Turn::new(sandbox),

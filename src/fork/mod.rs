@@ -1,7 +1,16 @@
 //! The hot path: a snapshot becomes a sandbox, code runs in it, it goes.
 //!
 //! Nothing here parses, logs, or allocates by the page.
+//!
+//! ```text
+//! Pool::fork: ready | used + reset | fresh | new --Shell--> Sandbox --drop--> used --reset--> ready
+//! ```
 
+mod home;
+mod keeper;
+mod pool;
 mod sandbox;
+mod shell;
 
+pub use pool::{ForkOptions, Pool, PoolOptions};
 pub use sandbox::{Error, OnOutput, RunOptions, RunResult, Sandbox};

@@ -10,7 +10,7 @@ const XCR0_ALLOWED: u32 = 0x2e7;
 
 /// Leaves that describe things that a sandbox has not got: PMU, SGX, processor trace, AMX, and the
 /// hypervisor's own (the guest kernel uses no paravirtual device).
-const DROPPED: &[u32] = &[0xa, 0xf, 0x10, 0x12, 0x14, 0x1d, 0x1e];
+const DROPPED: &[u32] = &[0xa, 0xf, 0x10, 0x12, 0x14, 0x1d, 0x1e, 0x8000_000a];
 
 /// The leaves for a guest whose TSC runs at `tsc_khz`.
 pub fn guest_cpuid(host: &Host, ring0: Ring0, tsc_khz: u32) -> Result<CpuId> {
@@ -40,6 +40,7 @@ fn keep(leaf: &&kvm_cpuid_entry2) -> bool {
 fn restrict(leaf: &mut kvm_cpuid_entry2) {
     match (leaf.function, leaf.index) {
         (0x1, _) => {
+            leaf.ecx &= !(1 << 5); // VMX: no machine in the machine, whose state would be one more
             leaf.ecx |= 1 << 24; // TSC-deadline timer: KVM leaves the bit to us
             leaf.ebx &= 0x0000_ffff; // APIC id 0
             leaf.ebx |= 1 << 16; // one logical processor
@@ -48,7 +49,8 @@ fn restrict(leaf: &mut kvm_cpuid_entry2) {
             leaf.edx &= !(1 << 22 | 1 << 24 | 1 << 25); // AMX
             leaf.ecx &= !(1 << 5); // WAITPKG has an MSR of its own
         }
-        (0xb | 0x1f, _) => leaf.edx = 0, // x2APIC id 0
+        (0x8000_0001, _) => leaf.ecx &= !(1 << 2), // SVM
+        (0xb | 0x1f, _) => leaf.edx = 0,           // x2APIC id 0
         (0xd, 0) => {
             leaf.eax &= XCR0_ALLOWED;
             leaf.edx = 0;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use kvm_bindings::{KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE};
 use kvm_ioctls::{Cap, Kvm, VmFd};
 use once_cell::sync::OnceCell;
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,13 @@ impl Host {
     /// Whether a vCPU can be given a TSC rate that is not the host's.
     pub fn can_scale_tsc(&self) -> bool {
         self.kvm.check_extension(Cap::TscControl)
+    }
+
+    /// Whether a VM's dirty log can be read without being reset (Linux 5.2).
+    pub fn can_keep_dirty_logs(&self) -> bool {
+        let wanted = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE as i32;
+        let have = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.into();
+        self.kvm.check_extension_raw(have) & wanted == wanted
     }
 
     /// Which KVM it is.

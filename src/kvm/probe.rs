@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, Msrs};
+use kvm_bindings::KVM_MAX_CPUID_ENTRIES;
 use kvm_ioctls::Cap;
 use vm_memory::{Bytes, VolatileMemory};
 
 use super::host::REQUIRED;
 use super::restore::{IA32_TSC, entry, set_msrs};
+use super::save::entries;
 use super::{
     Access, Error, Exit, Host, Result, Ring0, Slot, Traits, TscControl, Vcpu, Vm, enter_long_mode,
 };
@@ -68,9 +69,8 @@ pub(super) fn traits(host: &Host) -> Result<Traits> {
 fn tsc_control(vcpu: &Vcpu) -> Result<TscControl> {
     // Far from any real counter: about 28 years at 5 GHz.
     const FAR: u64 = 1 << 62;
-    let mut msrs = Msrs::from_entries(&[entry(IA32_TSC, FAR)])
-        .map_err(|_| Error::TooMany { what: "MSRs", have: 1 })?;
-    set_msrs(vcpu.fd(), &msrs)?;
+    set_msrs(vcpu.fd(), &[entry(IA32_TSC, FAR)])?;
+    let mut msrs = entries(std::iter::once(IA32_TSC))?;
     let read = vcpu.fd().get_msrs(&mut msrs).map_err(Error::ioctl("KVM_GET_MSRS"))?;
     match msrs.as_slice()[..read].first() {
         Some(entry) if entry.data >= FAR => Ok(TscControl::Settable),

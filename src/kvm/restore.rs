@@ -5,6 +5,7 @@ use std::time::Duration;
 use kvm_bindings::{CpuId, Msrs, kvm_msr_entry, kvm_xsave};
 use kvm_ioctls::VcpuFd;
 
+use super::save::MSRS_MAX;
 use super::{Clock, CpuState, Error, Result, Ring0, Traits, TscControl, Vcpu};
 use crate::sys::Moment;
 
@@ -72,17 +73,12 @@ impl Prepared {
         armed.then(|| entry(IA32_TSC_DEADLINE, tsc.saturating_add(ticks)))
     }
 
-    /// The snapshot's MSRs with the two that tell the time set for now.
-    fn msrs_at(&self, now: Moment) -> Result<Msrs> {
+    /// The two MSRs that tell the time, as far as they can be set: the counter, and behind it the
+    /// timer's deadline.
+    pub(super) fn time_at(&self, now: Moment) -> impl Iterator<Item = kvm_msr_entry> + use<> {
         let tsc = self.guest_tsc(now);
-        let mut entries = Vec::with_capacity(self.state.msrs.len() + 2);
-        entries.extend_from_slice(&self.state.msrs);
-        if self.host.tsc == TscControl::Settable {
-            entries.push(entry(IA32_TSC, tsc));
-        }
-        entries.extend(self.first_tick(tsc));
-        Msrs::from_entries(&entries)
-            .map_err(|_| Error::TooMany { what: "MSRs", have: entries.len() })
+        let counter = (self.host.tsc == TscControl::Settable).then(|| entry(IA32_TSC, tsc));
+        counter.into_iter().chain(self.first_tick(tsc))
     }
 }
 
@@ -109,7 +105,8 @@ pub fn restore(vcpu: &Vcpu, prepared: &Prepared, now: Moment) -> Result<()> {
     set_xsave(fd, &state.xsave)?;
     fd.set_regs(&state.regs).map_err(Error::ioctl("KVM_SET_REGS"))?;
     fd.set_lapic(&state.lapic).map_err(Error::ioctl("KVM_SET_LAPIC"))?;
-    set_msrs(fd, &prepared.msrs_at(now)?)?;
+    let msrs: Vec<_> = state.msrs.iter().copied().chain(prepared.time_at(now)).collect();
+    set_msrs(fd, &msrs)?;
     fd.set_vcpu_events(&state.events).map_err(Error::ioctl("KVM_SET_VCPU_EVENTS"))?;
     fd.set_debug_regs(&state.debugregs).map_err(Error::ioctl("KVM_SET_DEBUGREGS"))?;
     fd.set_mp_state(state.mp_state).map_err(Error::ioctl("KVM_SET_MP_STATE"))
@@ -118,9 +115,7 @@ pub fn restore(vcpu: &Vcpu, prepared: &Prepared, now: Moment) -> Result<()> {
 /// Arms the timer of a restored vCPU that nothing has run on yet as if it were restored now.
 pub fn postpone_timer(vcpu: &Vcpu, prepared: &Prepared, now: Moment) -> Result<()> {
     let Some(deadline) = prepared.first_tick(prepared.guest_tsc(now)) else { return Ok(()) };
-    let msrs =
-        Msrs::from_entries(&[deadline]).map_err(|_| Error::TooMany { what: "MSRs", have: 1 })?;
-    set_msrs(vcpu.fd(), &msrs)
+    set_msrs(vcpu.fd(), &[deadline])
 }
 
 /// Sets x87, SSE and all that came after.
@@ -131,12 +126,17 @@ pub fn set_xsave(fd: &VcpuFd, xsave: &kvm_xsave) -> Result<()> {
     unsafe { fd.set_xsave(xsave) }.map_err(Error::ioctl("KVM_SET_XSAVE"))
 }
 
-pub(super) fn set_msrs(fd: &VcpuFd, msrs: &Msrs) -> Result<()> {
-    let set = fd.set_msrs(msrs).map_err(Error::ioctl("KVM_SET_MSRS"))?;
-    match msrs.as_slice().get(set) {
-        None => Ok(()),
-        Some(entry) => Err(Error::MsrRejected { index: entry.index, value: entry.data }),
+/// Sets MSRs in this order.
+pub(super) fn set_msrs(fd: &VcpuFd, msrs: &[kvm_msr_entry]) -> Result<()> {
+    for msrs in msrs.chunks(MSRS_MAX) {
+        let entries = Msrs::from_entries(msrs)
+            .map_err(|_| Error::TooMany { what: "MSRs", have: msrs.len() })?;
+        let set = fd.set_msrs(&entries).map_err(Error::ioctl("KVM_SET_MSRS"))?;
+        if let Some(entry) = msrs.get(set) {
+            return Err(Error::MsrRejected { index: entry.index, value: entry.data });
+        }
     }
+    Ok(())
 }
 
 pub(super) fn entry(index: u32, data: u64) -> kvm_msr_entry {

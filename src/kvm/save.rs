@@ -59,14 +59,16 @@ fn changed_msrs(host: &Host, fd: &VcpuFd, cpuid: &CpuId) -> Result<Vec<kvm_msr_e
 
 /// Reads those of the MSRs that can be read: KVM lists some that this processor has not got, and
 /// stops at the first of them.
-fn read_msrs(fd: &VcpuFd, indices: &[u32]) -> Result<BTreeMap<u32, u64>> {
+pub(super) fn read_msrs(fd: &VcpuFd, indices: &[u32]) -> Result<BTreeMap<u32, u64>> {
     let mut values = BTreeMap::new();
     let mut rest = indices;
     while !rest.is_empty() {
-        let mut msrs = entries(rest)?;
+        let mut msrs = entries(rest.iter().take(MSRS_MAX).copied())?;
         let read = fd.get_msrs(&mut msrs).map_err(Error::ioctl("KVM_GET_MSRS"))?;
         values.extend(msrs.as_slice()[..read].iter().map(|entry| (entry.index, entry.data)));
-        rest = &rest[(read + 1).min(rest.len())..];
+        // Behind the one that stopped it, if one did.
+        let skipped = usize::from(read < rest.len().min(MSRS_MAX));
+        rest = &rest[read + skipped..];
     }
     Ok(values)
 }
@@ -76,8 +78,12 @@ fn read_msr(fd: &VcpuFd, index: u32) -> Result<u64> {
     value.ok_or(Error::MsrUnreadable { index })
 }
 
-fn entries(indices: &[u32]) -> Result<Msrs> {
+/// Most MSRs that KVM_GET_MSRS takes in one call (MSR_MAX_ENTRIES, less one as it compares).
+pub(super) const MSRS_MAX: usize = 255;
+
+/// A list to read, at most [`MSRS_MAX`] long.
+pub(super) fn entries(indices: impl Iterator<Item = u32>) -> Result<Msrs> {
     let entries: Vec<_> =
-        indices.iter().map(|&index| kvm_msr_entry { index, ..Default::default() }).collect();
-    Msrs::from_entries(&entries).map_err(|_| Error::TooMany { what: "MSRs", have: indices.len() })
+        indices.map(|index| kvm_msr_entry { index, ..Default::default() }).collect();
+    Msrs::from_entries(&entries).map_err(|_| Error::TooMany { what: "MSRs", have: entries.len() })
 }

@@ -66,6 +66,17 @@ impl Vcpu {
         self.vm.set_region(slot, at, region, access)
     }
 
+    /// Makes a slot anew, so that KVM forgets all that it derived from its memory.
+    pub fn renew(&self, slot: Slot, at: u64, region: &Region, access: Access) -> Result<()> {
+        self.vm.remove_region(slot)?;
+        self.vm.set_region(slot, at, region, access)
+    }
+
+    /// The pages written since the slot was made, for a VM with [`Vm::keep_dirty_logs`].
+    pub fn read_dirty_log(&self, slot: Slot, log: &mut [u64]) -> Result<()> {
+        self.vm.read_dirty_log(slot, log)
+    }
+
     /// The pages of a slot written since the last call, a bit a page, and forgets them.
     pub fn take_dirty(&self, slot: Slot, len: usize) -> Result<Vec<u64>> {
         self.vm.take_dirty(slot, len)

@@ -32,6 +32,12 @@ pub enum Error {
     /// KVM_RUN failed in a way that no guest causes.
     #[error("KVM_RUN: {0}")]
     Run(std::io::Error),
+    /// The snapshot's memory file cannot be read.
+    #[error("the snapshot's memory file: {0}")]
+    Original(std::io::Error),
+    /// A machine whose writes nobody followed.
+    #[error("the machine cannot be reset: it was not made for that")]
+    NotResettable,
     /// The operating system refused something.
     #[error(transparent)]
     Sys(#[from] sys::Error),

@@ -4,6 +4,8 @@
 mod assist;
 mod error;
 mod layout;
+mod original;
+mod reset;
 mod run;
 
 use std::sync::Arc;
@@ -11,11 +13,15 @@ use std::sync::Arc;
 use zeroboot_proto::MAILBOX_SIZE;
 
 use crate::device::{Console, Mailbox, Ports, UartState};
-use crate::kvm::{Access, Host, Slot, Vcpu, Vm};
+use crate::kvm::{Host, Slot, Vcpu, Vm};
 use crate::sys::{self, Region};
+use reset::Written;
 
+pub use crate::kvm::Access;
 pub use error::{Error, Result};
 pub use layout::Layout;
+pub use original::Original;
+pub use reset::PutBack;
 pub use run::{Fault, Stop};
 
 const PAGE: usize = 4096;
@@ -30,14 +36,18 @@ pub struct Machine {
     ports: Ports,
     mailbox: Mailbox,
     ram: Arc<Region>,
+    /// For a machine that can be reset.
+    written: Option<Written>,
 }
 
 impl Machine {
-    /// A machine with its memory in place and nothing in its vCPU.
+    /// A machine with its memory in place and nothing in its vCPU. It can be reset if writes to RAM
+    /// are logged.
     pub fn new(
         host: &Host,
         layout: Layout,
         ram: Region,
+        access: Access,
         rootfs: &Arc<Region>,
         console: Console,
     ) -> Result<Self> {
@@ -46,10 +56,20 @@ impl Machine {
         let mailbox = Mailbox::new(&ram, layout.mailbox_at() as usize)
             .ok_or(Error::Memory { want: layout.memory_len(), have: ram.size() as u64 })?;
         let mut vm = Vm::create(host)?;
-        vm.map(RAM, 0, &ram, Access::Full)?;
+        let resettable = access == Access::Logged;
+        if resettable {
+            vm.keep_dirty_logs()?;
+        }
+        vm.map(RAM, 0, &ram, access)?;
         vm.map(ROOTFS, Layout::ROOTFS_AT, rootfs, Access::ReadOnly)?;
         let vcpu = vm.into_vcpu()?;
-        Ok(Machine { vcpu, ports: Ports::new(console), mailbox, ram })
+        let written = resettable.then(|| Written::new(ram.size()));
+        Ok(Machine { vcpu, ports: Ports::new(console), mailbox, ram, written })
+    }
+
+    /// Puts new devices behind the ports: as after a capture, with another console.
+    pub fn replace_ports(&mut self, console: Console) {
+        self.ports = Ports::new(console);
     }
 
     /// The pages shared with the guest's software.

@@ -124,7 +124,7 @@ pub(super) fn thread_id() -> libc::pid_t {
     unsafe { libc::gettid() }
 }
 
-fn change_mask(how: i32, set: u64) -> Result<u64> {
+pub(super) fn change_mask(how: i32, set: u64) -> Result<u64> {
     let mut previous = 0u64;
     // SAFETY: both sets are live locals of the size that is passed; the raw call is used since a
     // glibc sigset_t is 128 bytes of which the kernel knows 8.

@@ -9,13 +9,18 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use vm_memory::bitmap::{AtomicBitmap, BS, NewBitmap};
 use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
-use vm_memory::{FileOffset, MmapRegion};
+use vm_memory::{FileOffset, MmapRegion, VolatileSlice};
 
 use super::{Error, Result};
 
-/// An owned mapping; it unmaps when dropped.
-pub type Region = MmapRegion<()>;
+/// An owned mapping; it unmaps when dropped. Its bitmap has the pages that this process wrote to by
+/// way of it, which KVM's own log of a guest's writes does not know.
+pub type Region = MmapRegion<AtomicBitmap>;
+
+/// A part of a region.
+pub type Slice<'a> = VolatileSlice<'a, BS<'a, AtomicBitmap>>;
 
 /// Maps a file copy-on-write: writes stay in this mapping, pages nobody wrote are the file's.
 pub fn private_of_file(file: &Arc<File>, len: usize) -> Result<Region> {
@@ -82,6 +87,14 @@ pub fn make_private(region: &Region, pages: &[u32]) -> Result<()> {
     Ok(())
 }
 
+/// Makes all of a copy-on-write mapping the file's again.
+pub fn forget_private(region: &Region) -> Result<()> {
+    // SAFETY: the range is exactly the region's own. Its bytes change, as those of memory that a
+    // guest writes to may at any time; the region hands out no references to them.
+    let done = unsafe { libc::madvise(region.as_ptr().cast(), region.size(), libc::MADV_DONTNEED) };
+    if done == 0 { Ok(()) } else { Err(Error::last("madvise DONTNEED")) }
+}
+
 const PAGE: usize = 4096;
 
 /// Excludes a mapping from children of fork(2).
@@ -92,7 +105,7 @@ fn advise_dont_fork(region: &Region) -> Result<()> {
 }
 
 fn map(file: &Arc<File>, len: usize, prot: i32, sharing: i32) -> Result<Region> {
-    let region = MmapRegionBuilder::<()>::new(len)
+    let region = MmapRegionBuilder::new_with_bitmap(len, AtomicBitmap::with_len(len))
         .with_file_offset(FileOffset::from_arc(Arc::clone(file), 0))
         .with_mmap_prot(prot)
         .with_mmap_flags(sharing | libc::MAP_NORESERVE)

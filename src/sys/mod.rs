@@ -10,6 +10,7 @@ mod gate;
 mod kick;
 mod limits;
 mod memory;
+mod thread;
 
 pub use cancel::{Cancel, Registration};
 pub use clock::{Moment, cpuid};
@@ -20,8 +21,10 @@ pub use gate::Gate;
 pub use kick::{KickGuard, Timer};
 pub use limits::{Armed, Expired, Limits};
 pub use memory::{
-    Region, make_private, private_of_file, read_only_of_file, sealed_copy, shared_of_memfd,
+    Region, Slice, forget_private, make_private, private_of_file, read_only_of_file, sealed_copy,
+    shared_of_memfd,
 };
+pub use thread::spawn;
 
 /// Result of this layer.
 pub type Result<T> = std::result::Result<T, Error>;

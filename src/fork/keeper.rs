@@ -1,0 +1,93 @@
+//! The thread that does a pool's work off its callers' path: puts machines back, makes new ones,
+//! ends old ones.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::home::{Home, Lists};
+use super::shell::Shell;
+use crate::sys;
+
+/// How long after the last fork idle machines are given up.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How many machines an idle pool keeps, so that the next fork is as quick as those before.
+const IDLE_KEPT: usize = 1;
+
+/// What there is to do, the most urgent first.
+enum Job {
+    PutBack(Box<Shell>),
+    MakeFresh,
+    End(Vec<Shell>),
+}
+
+pub(super) fn start(home: &Arc<Home>) -> sys::Result<JoinHandle<()>> {
+    let home = Arc::clone(home);
+    sys::spawn("zeroboot-keeper", move || keep(&home))
+}
+
+fn keep(home: &Home) {
+    let mut lists = home.lists();
+    while !lists.is_closed {
+        lists = match next_job(&mut lists) {
+            Some(job) => {
+                drop(lists);
+                carry_out(home, job);
+                home.lists()
+            }
+            None => {
+                let limit = has_idle(&lists).then(|| idle_in(&lists));
+                home.wait(lists, limit)
+            }
+        };
+    }
+}
+
+fn next_job(lists: &mut Lists) -> Option<Job> {
+    if let Some(shell) = lists.used.pop() {
+        return Some(Job::PutBack(Box::new(shell)));
+    }
+    if has_idle(lists) && idle_in(lists).is_zero() {
+        give_up_idle(lists);
+    }
+    if lists.fresh.len() < lists.fresh_wanted {
+        return Some(Job::MakeFresh);
+    }
+    let spent = std::mem::take(&mut lists.spent);
+    (!spent.is_empty()).then_some(Job::End(spent))
+}
+
+fn carry_out(home: &Home, job: Job) {
+    match job {
+        // One that cannot be put back ends here.
+        Job::PutBack(shell) => {
+            if let Ok(shell) = home.put_back(*shell) {
+                home.lists().ready.push(shell);
+            }
+        }
+        Job::MakeFresh => match home.new_shell().and_then(|shell| home.warmed(shell)) {
+            Ok(shell) => home.lists().fresh.push(shell),
+            // Whoever forks will meet the same error and be told. Until then nothing is tried.
+            Err(_) => home.lists().fresh_wanted = 0,
+        },
+        Job::End(shells) => drop(shells),
+    }
+}
+
+fn has_idle(lists: &Lists) -> bool {
+    lists.ready.len() + lists.fresh.len() > IDLE_KEPT
+}
+
+/// How long until what is idle is given up, if nobody forks.
+fn idle_in(lists: &Lists) -> Duration {
+    IDLE.saturating_sub(lists.last_fork.elapsed())
+}
+
+fn give_up_idle(lists: &mut Lists) {
+    lists.fresh_wanted = lists.fresh_wanted.min(IDLE_KEPT);
+    let fresh_kept = lists.fresh.len().min(IDLE_KEPT);
+    lists.spent.extend(lists.fresh.drain(fresh_kept..));
+    let ready_kept = lists.ready.len().min(IDLE_KEPT - fresh_kept);
+    lists.spent.extend(lists.ready.drain(ready_kept..));
+}

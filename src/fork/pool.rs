@@ -1,0 +1,83 @@
+use std::sync::Arc;
+
+use super::home::Home;
+use super::{Error, Sandbox};
+use crate::device::LineSink;
+use crate::snapshot::Snapshot;
+
+/// How many machines a pool keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolOptions {
+    /// Most machines that are kept when their sandboxes are freed, put back to the snapshot's state
+    /// byte for byte, and given to later forks. 0 for none.
+    pub recycle_max: usize,
+    /// Most new machines that are made ahead. As long as forks keep coming there are as many; an
+    /// idle pool has one.
+    pub prewarm: usize,
+}
+
+/// How to fork.
+#[derive(Clone, Default)]
+pub struct ForkOptions {
+    /// A machine in which no program ever ran.
+    pub fresh: bool,
+    /// Gets the lines that the guest's kernel prints.
+    pub console: Option<LineSink>,
+}
+
+/// Makes sandboxes of a snapshot, and reuses their machines.
+///
+/// A background thread does what no fork has to wait for; it ends with the pool. Sandboxes live on
+/// after that.
+#[derive(Debug)]
+pub struct Pool {
+    home: Arc<Home>,
+}
+
+impl Default for PoolOptions {
+    /// Recycles, for as many threads as there are processors, and makes none ahead.
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        PoolOptions { recycle_max: (4 * processors).max(8), prewarm: 0 }
+    }
+}
+
+impl PoolOptions {
+    /// Every fork is a new machine that ends with its sandbox.
+    pub const NONE: PoolOptions = PoolOptions { recycle_max: 0, prewarm: 0 };
+}
+
+impl Pool {
+    /// A pool of its own; machines are not shared between pools.
+    pub fn new(snapshot: Arc<Snapshot>, mut options: PoolOptions) -> Self {
+        if !snapshot.host().can_keep_dirty_logs() {
+            options.recycle_max = 0;
+        }
+        let home = Arc::new(Home::new(snapshot, options));
+        if options.prewarm > 0 {
+            home.call_keeper(&mut home.lists());
+        }
+        Pool { home }
+    }
+
+    /// What it makes sandboxes of.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.home.snapshot
+    }
+
+    /// A sandbox.
+    ///
+    /// Budget: 10 us if a machine is ready, 100 us if one is to be put back first.
+    pub fn fork(&self, options: ForkOptions) -> Result<Sandbox, Error> {
+        let home = &self.home;
+        let mut shell = if options.fresh { home.take_fresh() } else { home.take_any() }?;
+        shell.connect(&home.snapshot, options.console);
+        Ok(Sandbox::of(shell, &home.snapshot, Some(Arc::clone(home))))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.home.close();
+    }
+}
