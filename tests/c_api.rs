@@ -33,6 +33,14 @@ fn guest(case: &str) {
     }
 }
 
+fn recycle(case: &str) {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| common::compile("tests/abi/recycle.c", "recycle"));
+    if let Some(template) = common::template_if_kvm() {
+        run_case(Command::new(program).arg(case).arg(template));
+    }
+}
+
 /// The same under sanitizers.
 mod sanitized {
     use super::*;
@@ -52,6 +60,15 @@ mod sanitized {
             // The long run of the threads is for the program without sanitizers.
             let mut command = Command::new(program);
             run_case(command.env_remove("ZB_TEST_THREADS_SECONDS").arg(case).arg(template));
+        }
+    }
+
+    pub fn recycle(case: &str) {
+        static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+        let program = PROGRAM
+            .get_or_init(|| common::compile_sanitized("tests/abi/recycle.c", "recycle-sanitized"));
+        if let Some(template) = common::template_if_kvm() {
+            run_case(Command::new(program).arg(case).arg(template));
         }
     }
 }
@@ -131,10 +148,26 @@ cases! { guest:
     threads_fork_run_cancel_and_free_at_the_same_time
 }
 
+cases! { recycle:
+    a_program_finds_nothing_of_those_before_it_in_a_recycled_machine
+    a_fresh_fork_gets_a_machine_in_which_no_program_ran
+    no_more_machines_are_kept_than_was_asked_for
+    kept_machines_are_not_inherited_by_exec_and_go_with_the_snapshot
+    a_dead_sandbox_is_not_recycled
+    machines_are_made_ahead
+    a_program_from_before_recycling_gets_it_too
+    a_sandbox_may_be_freed_after_its_snapshot
+    a_child_of_fork_2_may_free_and_exit_while_machines_are_recycled
+    the_librarys_thread_ends_with_the_snapshot
+    threads_fork_and_free_more_than_is_kept
+}
+
 #[test]
 fn every_case_of_the_c_programs_is_run() {
     let here = include_str!("c_api.rs");
-    for source in [include_str!("abi/misuse.c"), include_str!("abi/guest.c")] {
+    let sources =
+        [include_str!("abi/misuse.c"), include_str!("abi/guest.c"), include_str!("abi/recycle.c")];
+    for source in sources {
         let cases = source.lines().filter_map(|line| line.trim().strip_prefix("CASE("));
         for case in cases.map(|case| case.trim_end_matches("),")) {
             assert!(here.lines().any(|line| line.trim() == case), "{case} is not run");

@@ -242,12 +242,26 @@ fn timing_goes_to_standard_error_and_nothing_more_to_standard_output() {
 fn many_forks_print_one_output_and_a_summary() {
     let (code, stdout, error) = output(&mut run(&["-n", "20", "print(6*7)"]));
     assert_eq!((code, stdout.as_str()), (Some(0), "42\n"));
-    assert!(error.starts_with("20 forks in "), "{error}");
+    assert!(error.starts_with("20 forks (recycled machines) in "), "{error}");
     assert!(error.contains("0 with another result than the first"), "{error}");
     for name in ["fork", "exec", "fork + exec", "free"] {
         let line = error.lines().find(|line| line.split("  ").next().unwrap().trim() == name);
         let line = line.unwrap_or_else(|| panic!("no line for {name}: {error}"));
         assert!(line.contains("p50") && line.contains("p99") && line.contains("ms"), "{line}");
+    }
+}
+
+#[test]
+fn many_forks_leave_nothing_to_the_next_in_recycled_machines_nor_in_new_ones() {
+    let program = "import json, os; print(hasattr(json, 'mark'), os.path.exists('/tmp/mark'))
+json.mark = 1; open('/tmp/mark', 'w').close()";
+    let ways: [(&[&str], &str); 2] =
+        [(&["-n20"], "recycled machines"), (&["-n20", "--fresh"], "a new machine each")];
+    for (options, machines) in ways {
+        let (code, stdout, error) = output(run(options).arg(program));
+        assert_eq!((code, stdout.as_str()), (Some(0), "False False\n"));
+        assert!(error.starts_with(&format!("20 forks ({machines}) in ")), "{error}");
+        assert!(error.contains("0 with another result than the first"), "{error}");
     }
 }
 

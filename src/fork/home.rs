@@ -19,7 +19,7 @@ const SPENT_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) snapshot: Arc<Snapshot>,
-    options: PoolOptions,
+    pub(super) options: PoolOptions,
     /// Made when the first machine comes back.
     means: OnceCell<Means>,
     lists: Mutex<Lists>,
@@ -39,6 +39,8 @@ pub(super) struct Lists {
     pub(super) ready: Vec<Shell>,
     /// To be put back.
     pub(super) used: Vec<Shell>,
+    /// How many the keeper is putting back.
+    pub(super) in_hand: usize,
     /// No program ever ran in them.
     pub(super) fresh: Vec<Shell>,
     /// To be ended.
@@ -56,6 +58,7 @@ impl Lists {
         Lists {
             ready: Vec::new(),
             used: Vec::new(),
+            in_hand: 0,
             fresh: Vec::new(),
             spent: Vec::new(),
             fresh_wanted,
@@ -126,11 +129,11 @@ impl Home {
     /// A machine whose sandbox is freed. One that is alive can be used again.
     pub(super) fn take_back(self: &Arc<Self>, shell: Shell, is_alive: bool) {
         let mut lists = self.lists();
-        if lists.is_closed {
+        if lists.is_closed || self.options == PoolOptions::NONE {
             drop(lists);
             return drop(shell);
         }
-        let kept = lists.ready.len() + lists.used.len();
+        let kept = lists.ready.len() + lists.used.len() + lists.in_hand;
         if is_alive && kept < self.options.recycle_max {
             lists.used.push(shell);
         } else if lists.spent.len() < SPENT_MAX {

@@ -46,6 +46,7 @@ fn keep(home: &Home) {
 
 fn next_job(lists: &mut Lists) -> Option<Job> {
     if let Some(shell) = lists.used.pop() {
+        lists.in_hand += 1;
         return Some(Job::PutBack(Box::new(shell)));
     }
     if has_idle(lists) && idle_in(lists).is_zero() {
@@ -62,9 +63,10 @@ fn carry_out(home: &Home, job: Job) {
     match job {
         // One that cannot be put back ends here.
         Job::PutBack(shell) => {
-            if let Ok(shell) = home.put_back(*shell) {
-                home.lists().ready.push(shell);
-            }
+            let shell = home.put_back(*shell).ok();
+            let mut lists = home.lists();
+            lists.in_hand -= 1;
+            lists.ready.extend(shell);
         }
         Job::MakeFresh => match home.new_shell().and_then(|shell| home.warmed(shell)) {
             Ok(shell) => home.lists().fresh.push(shell),

@@ -65,6 +65,11 @@ impl Pool {
         &self.home.snapshot
     }
 
+    /// Whether machines are put back and forked again, which not every KVM allows.
+    pub fn recycles(&self) -> bool {
+        self.home.options.recycle_max > 0
+    }
+
     /// A sandbox.
     ///
     /// Budget: 10 us if a machine is ready, 100 us if one is to be put back first.

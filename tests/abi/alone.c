@@ -12,6 +12,7 @@ int main(void) {
     run.timeout_ms = ZB_NO_TIMEOUT;
     run.max_output_bytes = ZB_NO_LIMIT;
     load.flags = ZB_LOAD_VERIFY | ZB_LOAD_SEALED_COPY;
+    load.recycle_max = ZB_NONE;
     fork.flags = ZB_FORK_FRESH;
     return load.size == sizeof load && run.code == NULL && zb_abi_version() == ZB_ABI_VERSION
                ? ZB_OK

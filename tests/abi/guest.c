@@ -3,60 +3,12 @@
  * ZB_TEST_THREADS_SECONDS in the environment is how long the threads of the last case go on.
  */
 #define _DEFAULT_SOURCE
-#include "check.h"
+#include "guest.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-static const char *template_dir;
-static zb_snapshot *snapshot;
-
-static void wait_ms(long ms) {
-    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&time, NULL);
-}
-
-static double now_ms(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
-}
-
-static zb_sandbox *fork_one(void) {
-    zb_sandbox *sandbox = NULL;
-    CHECK_OK(zb_fork(snapshot, NULL, &sandbox, err));
-    return sandbox;
-}
-
-static zb_run_options program(const char *code) {
-    zb_run_options opts;
-    ZB_INIT(opts);
-    opts.code = code;
-    opts.code_len = strlen(code);
-    return opts;
-}
-
-static zb_result *run_with(zb_sandbox *sandbox, const zb_run_options *opts) {
-    zb_result *result = NULL;
-    CHECK_OK(zb_run(sandbox, opts, &result, err));
-    return result;
-}
-
-static zb_result *run(zb_sandbox *sandbox, const char *code) {
-    zb_run_options opts = program(code);
-    return run_with(sandbox, &opts);
-}
-
-static int prints(zb_result *result, const char *text) {
-    size_t len;
-    const char *bytes = zb_result_stdout(result, &len);
-    return len == strlen(text) && memcmp(bytes, text, len) == 0;
-}
 
 static const char *LOOP = "while True: pass";
 
@@ -454,28 +406,15 @@ static void signals_masks_and_handlers_are_as_they_were(void) {
     CHECK(old.sa_handler == new.sa_handler);
 }
 
-/* The process's open files, and how many of them an exec would inherit. */
-struct files {
-    int open, inherited;
-};
-
-static struct files files(void) {
-    struct files files = {0, 0};
-    int fd;
-    for (fd = 0; fd < 4096; fd++) {
-        int flags = fcntl(fd, F_GETFD);
-        files.open += flags >= 0;
-        files.inherited += flags >= 0 && !(flags & FD_CLOEXEC);
-    }
-    return files;
-}
-
 static void nothing_is_left_open_and_nothing_is_inherited_by_exec(void) {
     struct files loaded, before, during;
     zb_sandbox *sandbox;
+    zb_load_options opts;
     zb_snapshot_free(snapshot);
     before = files();
-    CHECK_OK(zb_snapshot_load(template_dir, NULL, &snapshot, err));
+    ZB_INIT(opts);
+    opts.recycle_max = ZB_NONE;
+    CHECK_OK(zb_snapshot_load(template_dir, &opts, &snapshot, err));
     loaded = files();
     sandbox = fork_one();
     zb_result_free(run(sandbox, "print(1)"));

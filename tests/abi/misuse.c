@@ -91,7 +91,12 @@ static void a_structure_whose_size_nobody_set_is_refused(void) {
 
 static void a_structure_of_an_older_program_is_taken(void) {
     size_t only_the_size = sizeof(size_t);
+    struct {
+        size_t size;
+        uint64_t flags;
+    } without_recycling = {sizeof without_recycling, ZB_LOAD_SEALED_COPY};
     CHECK_FAILS(load_with(&only_the_size, err), ZB_ERR_NOT_FOUND, "/nonexistent");
+    CHECK_FAILS(load_with(&without_recycling, err), ZB_ERR_NOT_FOUND, "/nonexistent");
 }
 
 struct newer_options {
@@ -105,7 +110,7 @@ static void a_structure_of_a_newer_program_is_taken_if_it_asks_for_nothing_new(v
     opts.known.size = sizeof opts;
     CHECK_FAILS(load_with(&opts, err), ZB_ERR_NOT_FOUND, "/nonexistent");
     opts.unknown[23] = 1;
-    CHECK_FAILS(load_with(&opts, err), ZB_ERR_UNSUPPORTED, "offset 39");
+    CHECK_FAILS(load_with(&opts, err), ZB_ERR_UNSUPPORTED, "offset 47");
 }
 
 static void a_flag_that_the_library_does_not_know_is_unsupported(void) {
@@ -174,7 +179,10 @@ static void the_library_says_which_version_it_is(void) {
 
 /* A field moved is a program broken: these are the offsets of 0.1. */
 static void the_fields_of_option_structures_stay_where_they_are(void) {
-    CHECK(offsetof(zb_load_options, flags) == 8 && sizeof(zb_load_options) == 16);
+    CHECK(offsetof(zb_load_options, flags) == 8);
+    CHECK(offsetof(zb_load_options, recycle_max) == 16);
+    CHECK(offsetof(zb_load_options, prewarm) == 20);
+    CHECK(sizeof(zb_load_options) == 24);
     CHECK(offsetof(zb_fork_options, flags) == 8 && sizeof(zb_fork_options) == 16);
     CHECK(offsetof(zb_run_options, code) == 8);
     CHECK(offsetof(zb_run_options, code_len) == 16);

@@ -58,7 +58,8 @@ fn compile_with(flags: &[&str], source: &str, output: &str) -> PathBuf {
             .arg("-L")
             .arg(&library_dir)
             .arg("-lzeroboot")
-            .arg(format!("-Wl,-rpath,{}", library_dir.display()))
+            // Before LD_LIBRARY_PATH, in which Cargo puts a directory that may hold an older build's.
+            .arg(format!("-Wl,--disable-new-dtags,-rpath,{}", library_dir.display()))
             .arg("-o")
             .arg(&output),
     );

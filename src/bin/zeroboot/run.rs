@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zeroboot::{LoadOptions, Outcome, RunOptions, RunResult, Sandbox, Snapshot, Stream};
+use zeroboot::{
+    ForkOptions, LoadOptions, Outcome, Pool, PoolOptions, RunOptions, RunResult, Snapshot, Stream,
+};
 
 use crate::statistics::Samples;
 use crate::{Result, paths};
@@ -47,10 +49,14 @@ pub struct Arguments {
     #[arg(long)]
     timing: bool,
     /// Run the program in this many forks, one after the other; print the first one's output and a
-    /// summary of all
+    /// summary of all. A fork's virtual machine is put back to the template's state, byte for byte,
+    /// and used for a later one
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
+    /// With --repeat: a new virtual machine for each fork
+    #[arg(long)]
+    fresh: bool,
 }
 
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -60,7 +66,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let started = Instant::now();
     let snapshot = Arc::new(Snapshot::load(&dir, LoadOptions::default())?);
     let loaded = started.elapsed();
-    let forks = Forks { snapshot, code, timeout, max_output: arguments.max_output };
+    let is_new = arguments.repeat == 1 || arguments.fresh;
+    let options = if is_new { PoolOptions::NONE } else { PoolOptions::default() };
+    let pool = Pool::new(snapshot, options);
+    let forks = Forks { pool, code, timeout, max_output: arguments.max_output };
     if arguments.repeat > 1 {
         return forks.many(arguments.repeat);
     }
@@ -81,7 +90,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
 }
 
 struct Forks {
-    snapshot: Arc<Snapshot>,
+    pool: Pool,
     code: Vec<u8>,
     timeout: Option<Duration>,
     max_output: u64,
@@ -97,7 +106,7 @@ impl Forks {
     /// One fork; `print` passes its output on as it comes.
     fn one(&self, print: bool) -> Result<(RunResult, Times)> {
         let started = Instant::now();
-        let mut sandbox = Sandbox::fork(&self.snapshot, None)?;
+        let mut sandbox = self.pool.fork(ForkOptions::default())?;
         let forked = Instant::now();
         let mut pass_on = |stream: Stream, bytes: &[u8]| pass_on(stream, bytes);
         let options = RunOptions {
@@ -113,7 +122,7 @@ impl Forks {
         Ok((result, times))
     }
 
-    /// Many forks and a summary.
+    /// Many forks and a summary, which says what machines they had.
     fn many(&self, n: u32) -> Result<ExitCode> {
         let [mut fork, mut exec, mut both, mut free] = <[Samples; 4]>::default();
         let mut first: Option<RunResult> = None;
@@ -135,7 +144,11 @@ impl Forks {
             different += u32::from(!same);
         }
         let seconds = started.elapsed().as_secs_f64();
-        err!("{n} forks in {seconds:.3} s, {different} with another result than the first");
+        let machines =
+            if self.pool.recycles() { "recycled machines" } else { "a new machine each" };
+        err!(
+            "{n} forks ({machines}) in {seconds:.3} s, {different} with another result than the first"
+        );
         for (name, samples) in
             [("fork", &fork), ("exec", &exec), ("fork + exec", &both), ("free", &free)]
         {
