@@ -150,6 +150,7 @@ cases! { guest:
 
 cases! { recycle:
     a_program_finds_nothing_of_those_before_it_in_a_recycled_machine
+    what_a_program_wrote_to_its_files_does_not_count_for_the_next
     a_fresh_fork_gets_a_machine_in_which_no_program_ran
     no_more_machines_are_kept_than_was_asked_for
     kept_machines_are_not_inherited_by_exec_and_go_with_the_snapshot

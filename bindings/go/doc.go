@@ -29,6 +29,13 @@
 // close them. A finaliser frees what a program forgets, at some time. They may be closed in any
 // order, several times, and while they are in use.
 //
+// # Recycling
+//
+// The virtual machine of a closed sandbox is put back to the snapshot's state, byte for byte, and
+// given to a later [Snapshot.Fork]: [RecycleMax] says how many are kept, and [Fresh] asks for one in
+// which no program ever ran. [Prewarm] has new ones made ahead. This is done by a thread of the
+// library's, which ends with [Snapshot.Close].
+//
 // # Goroutines
 //
 // Everything may be called from any goroutine. A sandbox runs one program at a time; a second one

@@ -75,8 +75,21 @@ func expectFlat(t *testing.T, before usage) {
 	}
 }
 
-func cycles(t *testing.T, s *zeroboot.Snapshot, count int) {
+// closeIdle replaces the shared snapshot, which may hold machines that it gives up at any time.
+func closeIdle(t *testing.T) {
 	t.Helper()
+	snapshot(t).Close()
+	var err error
+	if shared, err = zeroboot.Load(template); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cycles loads a snapshot, since what is recycled is there until that is closed.
+func cycles(t *testing.T, count int) {
+	t.Helper()
+	s := load(t)
+	defer s.Close()
 	for i := 0; i < count; i++ {
 		sandbox, err := s.Fork(context.Background())
 		if err != nil {
@@ -90,19 +103,19 @@ func cycles(t *testing.T, s *zeroboot.Snapshot, count int) {
 }
 
 func TestTenThousandCyclesLeaveNothingBehind(t *testing.T) {
-	s := snapshot(t)
+	closeIdle(t)
 	count := 10000
 	if testing.Short() {
 		count = 500
 	}
-	cycles(t, s, 200)
+	cycles(t, 200)
 	before := measure(t)
-	cycles(t, s, count)
+	cycles(t, count)
 	expectFlat(t, before)
 }
 
 func TestLoadingAgainAndAgainLeavesNothingBehind(t *testing.T) {
-	snapshot(t)
+	closeIdle(t)
 	load := func(count int) {
 		for i := 0; i < count; i++ {
 			s, err := zeroboot.Load(template)
@@ -122,8 +135,10 @@ func TestLoadingAgainAndAgainLeavesNothingBehind(t *testing.T) {
 }
 
 func TestRunsOfEveryKindLeaveNothingBehind(t *testing.T) {
-	s := snapshot(t)
+	closeIdle(t)
 	lives := func(count int) {
+		s := load(t)
+		defer s.Close()
 		for i := 0; i < count; i++ {
 			for way := 0; way < 4; way++ {
 				if err := oneLife(s, i, way); err != nil {
@@ -139,7 +154,8 @@ func TestRunsOfEveryKindLeaveNothingBehind(t *testing.T) {
 }
 
 func TestWhatAProgramForgetsIsFreedByTheCollector(t *testing.T) {
-	s := snapshot(t)
+	closeIdle(t)
+	s := load(t, zeroboot.RecycleMax(0))
 	forget := func(count int) {
 		for i := 0; i < count; i++ {
 			if _, err := s.Fork(context.Background()); err != nil {

@@ -47,6 +47,18 @@ func snapshot(tb testing.TB) *zeroboot.Snapshot {
 	return shared
 }
 
+// load gives a snapshot of the test's own. What it keeps for later forks goes when it is closed.
+func load(tb testing.TB, options ...zeroboot.LoadOption) *zeroboot.Snapshot {
+	tb.Helper()
+	snapshot(tb)
+	s, err := zeroboot.Load(template, options...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { s.Close() })
+	return s
+}
+
 // fork gives a sandbox that is closed after the test.
 func fork(tb testing.TB) *zeroboot.Sandbox {
 	tb.Helper()

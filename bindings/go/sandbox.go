@@ -30,7 +30,7 @@ func (s *Sandbox) Alive() bool {
 	return !s.closing && C.zb_sandbox_is_alive(s.handle) != 0
 }
 
-// Close ends the sandbox and frees it. The error is always nil.
+// Close ends the sandbox and frees it; its virtual machine may be recycled. The error is always nil.
 //
 // A run that is under way is cancelled and waited for; its outcome is [Cancelled]. Only a Close by
 // the run's own OnOutput does not wait: the run frees the sandbox as it ends.

@@ -19,22 +19,61 @@ func Version() string {
 }
 
 // A LoadOption changes how [Load] loads.
-type LoadOption func(*C.zb_load_options)
+type LoadOption func(*C.zb_load_options) error
 
 // Verify hashes the snapshot's memory and file system and compares with what it says of itself.
 // That takes as long as reading them does.
 func Verify() LoadOption {
-	return func(options *C.zb_load_options) { options.flags |= C.ZB_LOAD_VERIFY }
+	return func(options *C.zb_load_options) error {
+		options.flags |= C.ZB_LOAD_VERIFY
+		return nil
+	}
 }
 
 // SealedCopy copies the snapshot's memory first. Without it, somebody who truncates the snapshot's
 // file while it is in use makes this process fault (SIGBUS).
 func SealedCopy() LoadOption {
-	return func(options *C.zb_load_options) { options.flags |= C.ZB_LOAD_SEALED_COPY }
+	return func(options *C.zb_load_options) error {
+		options.flags |= C.ZB_LOAD_SEALED_COPY
+		return nil
+	}
+}
+
+// RecycleMax is the most virtual machines that are kept when their sandboxes are closed. Their
+// memory and processor are put back to the snapshot's state, byte for byte, and a later Fork gets
+// one in a fraction of the time that a new one takes. Each holds on to two files and to the memory
+// that it wrote to, usually less than a megabyte; when nobody has forked for ten seconds, one is
+// left. 0 is for none; without the option it is four a processor, but at least eight.
+func RecycleMax(n int) LoadOption {
+	return func(options *C.zb_load_options) error {
+		options.recycle_max = C.uint32_t(n)
+		if n == 0 {
+			options.recycle_max = C.ZB_NONE // for C, 0 is the default
+		}
+		return checkMachines("RecycleMax", n)
+	}
+}
+
+// Prewarm is the most virtual machines that are made ahead, in which no program has run. As long as
+// forks keep coming there are as many; when nobody has forked for ten seconds, one is left. Without
+// the option it is 0, for none.
+func Prewarm(n int) LoadOption {
+	return func(options *C.zb_load_options) error {
+		options.prewarm = C.uint32_t(n)
+		return checkMachines("Prewarm", n)
+	}
+}
+
+func checkMachines(option string, n int) error {
+	if n < 0 || uint64(n) >= C.ZB_NONE {
+		return invalid(fmt.Sprintf("%s(%d): it must be from 0 to %d", option, n, uint64(C.ZB_NONE)-1))
+	}
+	return nil
 }
 
 // A Snapshot is a virtual machine to make sandboxes of. It takes a few file descriptors and no
-// memory of its own: its sandboxes share its pages.
+// memory of its own: its sandboxes share its pages. It keeps the virtual machines of sandboxes that
+// were closed for those to come; see [RecycleMax].
 type Snapshot struct {
 	mu     sync.RWMutex // held for reading while handle is in use
 	handle *C.zb_snapshot
@@ -55,7 +94,9 @@ func Load(dir string, options ...LoadOption) (*Snapshot, error) {
 	}
 	cOptions := C.zb_load_options{size: C.sizeof_zb_load_options}
 	for _, option := range options {
-		option(&cOptions)
+		if err := option(&cOptions); err != nil {
+			return nil, err
+		}
 	}
 	cDir := C.CString(dir)
 	defer C.free(unsafe.Pointer(cDir))
@@ -124,7 +165,7 @@ func (s *Snapshot) Fork(ctx context.Context, options ...ForkOption) (*Sandbox, e
 	return sandbox, nil
 }
 
-// Close frees the snapshot. Its sandboxes live on. The error is always nil.
+// Close frees the snapshot, and the virtual machines that it keeps. Its sandboxes live on. The error is always nil.
 func (s *Snapshot) Close() error {
 	if s == nil {
 		return nil

@@ -113,6 +113,11 @@ impl Guest {
         &mut self.machine
     }
 
+    /// The machine was put back to where it stood at its doorbell; so is the host's side.
+    pub fn put_back(&mut self) {
+        self.output = OutputReader::default();
+    }
+
     /// Carries out one request. After an outcome that is not ready for more, there can be no other.
     pub fn run(&mut self, request: &RunRequest<'_>, sink: &mut dyn Sink) -> Result<Outcome, Error> {
         let posted = self.machine.mailbox().post(request.kind, request.payload);

@@ -200,6 +200,7 @@ impl Home {
         let means = self.means.get_or_try_init(|| self.means())?;
         let machine = shell.guest.machine();
         let how = machine.reset(&means.original, self.snapshot.cpu(), &means.baseline)?;
+        shell.guest.put_back();
         shell.timer_set = Instant::now();
         shell.is_warm &= how != PutBack::Dropped;
         self.warmed(shell)

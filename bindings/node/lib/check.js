@@ -2,6 +2,8 @@
 
 // What users pass is checked here; the errors are those that Node's own functions give.
 
+const NONE = 2 ** 32 - 1; // ZB_NONE
+
 function wrongType(name, expected, value) {
   const got = value === null ? 'null' : typeof value;
   const error = new TypeError(`${name} must be ${expected}, not of type ${got}`);
@@ -19,6 +21,17 @@ function flag(name, value, bit) {
   if (value === undefined || value === false) return 0;
   if (value !== true) throw wrongType(name, 'a boolean', value);
   return bit;
+}
+
+/** A number of machines; the library's largest number, NONE, is not one. */
+function machines(name, value) {
+  if (typeof value !== 'number') throw wrongType(name, 'a number', value);
+  if (!(Number.isInteger(value) && value >= 0 && value < NONE)) {
+    const error = new RangeError(`${name} must be an integer from 0 to ${NONE - 1}, not ${value}`);
+    error.code = 'ERR_OUT_OF_RANGE';
+    throw error;
+  }
+  return value;
 }
 
 /** The library takes 0 for "the default", which is what an absent option gives. */
@@ -66,4 +79,4 @@ function directory(value) {
   return path;
 }
 
-module.exports = { callback, code, directory, flag, limit, options, signal };
+module.exports = { NONE, callback, code, directory, flag, limit, machines, options, signal };

@@ -124,9 +124,12 @@ class Snapshot {
 
 async function load(dir, options) {
   const path = check.directory(dir);
-  const { verify, sealedCopy } = check.options(options);
+  const { verify, sealedCopy, recycleMax, prewarm = 0 } = check.options(options);
   const flags = check.flag('verify', verify, LOAD_VERIFY) | check.flag('sealedCopy', sealedCopy, LOAD_SEALED_COPY);
-  return new Snapshot(INTERNAL, await settled(native.load(path, flags)));
+  // For the library, 0 is the default.
+  const most = recycleMax === undefined ? 0 : check.machines('recycleMax', recycleMax) || check.NONE;
+  const ahead = check.machines('prewarm', prewarm);
+  return new Snapshot(INTERNAL, await settled(native.load(path, flags, most, ahead)));
 }
 
 module.exports = { Sandbox, Snapshot, load };

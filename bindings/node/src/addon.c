@@ -10,6 +10,7 @@ typedef struct make {
     char *dir;        /* of the snapshot to load, or NULL */
     shared *snapshot; /* to fork, or NULL */
     uint64_t flags;
+    uint32_t recycle_max, prewarm; /* of load */
     shared *made;
 } make;
 
@@ -35,6 +36,8 @@ static void load_work(job *j) {
     zb_snapshot *snapshot;
     ZB_INIT(options);
     options.flags = m->flags;
+    options.recycle_max = m->recycle_max;
+    options.prewarm = m->prewarm;
     m->task.status = zb_snapshot_load(m->dir, &options, &snapshot, &m->task.error);
     m->task.status = keep(m, m->task.status, snapshot, destroy_snapshot);
 }
@@ -91,10 +94,10 @@ static bool get_flags(napi_env env, napi_value value, uint64_t *flags) {
     return ok;
 }
 
-/* (dir, flags) -> promise of [handle, runtime, bytes of memory] */
+/* (dir, flags, recycleMax, prewarm) -> promise of [handle, runtime, bytes of memory] */
 static napi_value load(napi_env env, napi_callback_info info) {
-    napi_value args[2];
-    size_t count = 2, len;
+    napi_value args[4];
+    size_t count = 4, len;
     pool *p = pool_of(env);
     TRY(napi_get_cb_info(env, info, &count, args, NULL, NULL));
     TRY(napi_get_value_string_utf8(env, args[0], NULL, 0, &len));
@@ -103,7 +106,8 @@ static napi_value load(napi_env env, napi_callback_info info) {
     task_init(&m->task, p, load_work, load_value, make_destroy);
     m->dir = malloc(len + 1);
     if (m->dir == NULL || napi_get_value_string_utf8(env, args[0], m->dir, len + 1, &len) != napi_ok ||
-        !get_flags(env, args[1], &m->flags)) {
+        !get_flags(env, args[1], &m->flags) || napi_get_value_uint32(env, args[2], &m->recycle_max) != napi_ok ||
+        napi_get_value_uint32(env, args[3], &m->prewarm) != napi_ok) {
         make_destroy(env, &m->task);
         return throw_last(env);
     }

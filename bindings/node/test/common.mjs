@@ -33,13 +33,27 @@ export async function until(condition, seconds = 10) {
   }
 }
 
+/** Of all threads but those that KVM has in the process, one for each machine that has run. */
+function threadNames() {
+  const names = fs.readdirSync('/proc/self/task').map((task) => {
+    try {
+      return fs.readFileSync(`/proc/self/task/${task}/comm`, 'utf8').trim();
+    } catch {
+      return 'kvm'; // it has ended
+    }
+  });
+  return names.filter((name) => !name.startsWith('kvm'));
+}
+
 /** What the process has: descriptors, mappings of files and of KVM's, threads, and kilobytes of memory apart from V8's heap. */
 export function usage() {
   const status = fs.readFileSync('/proc/self/status', 'utf8');
+  const threads = threadNames();
   return {
     fds: fs.readdirSync('/proc/self/fd').length,
     maps: fs.readFileSync('/proc/self/maps', 'utf8').split('\n').filter((line) => !/ 0 *$/.test(line)).length,
-    threads: Number(/^Threads:\s+(\d+)/m.exec(status)[1]),
+    threads: threads.length,
+    keepers: threads.filter((name) => name === 'zeroboot-keeper').length,
     nativeKb: Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) - (process.memoryUsage().heapTotal >> 10),
     heapUsedKb: process.memoryUsage().heapUsed >> 10,
   };

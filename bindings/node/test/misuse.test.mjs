@@ -9,6 +9,12 @@ before(async () => {
 });
 after(() => snapshot.close());
 
+/** For tests that count: the snapshot of all tests may give up machines that it keeps at any time. */
+const keepNone = async () => {
+  await snapshot.close();
+  snapshot = await load(template, { recycleMax: 0 });
+};
+
 const rejects = (promise, expected) => assert.rejects(promise, expected);
 
 describe('what is closed', () => {
@@ -82,6 +88,11 @@ describe('wrong arguments reject', () => {
     for (const dir of [undefined, null, 1, {}, [], Symbol('x'), Buffer.from(template)]) await rejects(load(dir), TYPE);
     for (const options of [null, 1, 'x']) await rejects(load(template, options), TYPE);
     await rejects(load(template, { verify: 1 }), TYPE);
+    for (const name of ['recycleMax', 'prewarm']) {
+      for (const value of ['1', null, 1n, {}]) await rejects(load(template, { [name]: value }), TYPE);
+      for (const value of [-1, 0.5, NaN, Infinity, 2 ** 32 - 1, 2 ** 40]) await rejects(load(template, { [name]: value }), RANGE);
+    }
+    await (await load(template, { recycleMax: 2 ** 32 - 2, prewarm: undefined })).close();
     await rejects(load('a\0b'), { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' });
     await rejects(load(''), { code: 'ZB_ERR_INVALID_ARGUMENT' });
     await rejects(load(new URL('http://localhost/x')), { code: 'ERR_INVALID_URL_SCHEME' });
@@ -149,6 +160,7 @@ describe('the garbage collector', () => {
     const fork = async (count) => {
       for (let i = 0; i < count; i++) await snapshot.fork();
     };
+    await keepNone();
     await collected(() => true);
     const before = usage();
     await fork(100);
@@ -174,13 +186,17 @@ describe('10,000 times', () => {
 
   it('fork, run now and then, and close leave descriptors, mappings and memory as they were', async (t) => {
     const cycles = async (count) => {
+      // What is recycled is there until the snapshot is closed.
+      const snapshot = await load(template);
       for (let i = 0; i < count; i++) {
         const sandbox = await snapshot.fork();
         if (i % 50 === 0) await sandbox.run('print(1)', { onStdout: () => {} });
         await sandbox.close();
       }
+      await snapshot.close();
       gc();
     };
+    await keepNone();
     await cycles(1000);
     const before = usage();
     await cycles(9000);
@@ -190,6 +206,7 @@ describe('10,000 times', () => {
   });
 
   it('runs in one sandbox leave memory as it was', async () => {
+    await keepNone();
     const sandbox = await snapshot.fork();
     const { signal } = new AbortController();
     const cycles = async (count) => {
@@ -209,6 +226,7 @@ describe('10,000 times', () => {
       for (let i = 0; i < count; i++) await (await load(template)).close();
       gc();
     };
+    await keepNone();
     await cycles(100);
     const before = usage();
     await cycles(1000);

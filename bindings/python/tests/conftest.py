@@ -17,8 +17,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 TEMPLATE = os.environ.get("ZEROBOOT_TEST_TEMPLATE") or zeroboot.template("python")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def snapshot() -> Iterator[zeroboot.Snapshot]:
+    # Not for longer than a module: tests that count files do not want what it keeps for later forks.
     with zeroboot.load(TEMPLATE) as loaded:
         yield loaded
 

@@ -18,6 +18,7 @@ NUMBERS = {
     "uint64_t": ctypes.c_uint64,
     "size_t": ctypes.c_size_t,
 }
+LARGEST = {"UINT32_MAX": 2**32 - 1, "UINT64_MAX": 2**64 - 1}
 ALIASES = dict(
     (new, old) for old, new in re.findall(r"typedef (\w+) (\w+);", DECLARATIONS)
 )
@@ -108,9 +109,7 @@ def test_a_structure_has_the_fields_of_the_header(name: str) -> None:
 
 
 def test_constants_have_the_values_of_the_header() -> None:
-    values: Dict[str, int] = {
-        name: 2**64 - 1 if text == "UINT64_MAX" else int(text) for name, text in CONSTANTS.items()
-    }
+    values: Dict[str, int] = {name: LARGEST.get(text) or int(text) for name, text in CONSTANTS.items()}
     assert values.pop("ZB_ABI_VERSION") == _ffi.ABI_VERSION
     for name, value in values.items():
         kind, rest = re.match(r"ZB_(ERR|OUTCOME|FEATURE)?_?(.*)", name).groups()  # type: ignore[union-attr]

@@ -14,6 +14,7 @@ ZB_OK = 0
 ZB_LOAD_VERIFY = 1
 ZB_LOAD_SEALED_COPY = 2
 ZB_FORK_FRESH = 1
+ZB_NONE = 2**32 - 1
 ZB_NO_TIMEOUT = 2**64 - 1
 ZB_NO_LIMIT = 2**64 - 1
 ZB_STREAM_STDOUT = 1
@@ -63,7 +64,12 @@ zb_output_callback = CFUNCTYPE(c_int32, c_void_p, c_uint32, c_bytes, c_size_t)
 
 
 class zb_load_options(Structure):
-    _fields_ = [("size", c_size_t), ("flags", c_uint64)]
+    _fields_ = [
+        ("size", c_size_t),
+        ("flags", c_uint64),
+        ("recycle_max", c_uint32),
+        ("prewarm", c_uint32),
+    ]
 
 
 class zb_fork_options(Structure):

@@ -13,7 +13,7 @@ async function disposed(): Promise<[Snapshot, Sandbox]> {
 }
 for (const handle of await disposed()) assert.equal(handle.closed, true);
 
-const loading: LoadOptions = { verify: true, sealedCopy: false };
+const loading: LoadOptions = { verify: true, sealedCopy: false, recycleMax: 2, prewarm: 0 };
 const forking: ForkOptions = {};
 const snapshot: Snapshot = await zeroboot.load(new URL(`file://${template}`), loading);
 const sandbox: Sandbox = await snapshot.fork(forking);
@@ -77,6 +77,10 @@ export async function mustNotCompile(): Promise<void> {
   await load(1);
   // @ts-expect-error
   await load('x', { verfy: true });
+  // @ts-expect-error
+  await load('x', { recycleMax: '2' });
+  // @ts-expect-error
+  await load('x', { prewarm: null });
   // @ts-expect-error
   await snapshot.fork({ fresh: 'yes' });
   // @ts-expect-error
