@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -75,14 +76,37 @@ func expectFlat(t *testing.T, before usage) {
 	}
 }
 
-// closeIdle replaces the shared snapshot, which may hold machines that it gives up at any time.
+// closeIdle replaces the shared snapshot, which may hold machines that it gives up at any time, and
+// waits for the finalisers of what earlier tests forgot.
 func closeIdle(t *testing.T) {
 	t.Helper()
 	snapshot(t).Close()
+	for deadline := time.Now().Add(30 * time.Second); machines(t) > 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d machines of earlier tests", machines(t))
+		}
+		runtime.GC()
+	}
 	var err error
 	if shared, err = zeroboot.Load(template); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// machines counts the virtual machines that this process has.
+func machines(t *testing.T) int {
+	t.Helper()
+	files, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, file := range files {
+		if target, err := os.Readlink(file); err == nil && strings.Contains(target, "kvm-vcpu") {
+			count++
+		}
+	}
+	return count
 }
 
 // cycles loads a snapshot, since what is recycled is there until that is closed.

@@ -53,6 +53,7 @@ export function usage() {
     fds: fs.readdirSync('/proc/self/fd').length,
     maps: fs.readFileSync('/proc/self/maps', 'utf8').split('\n').filter((line) => !/ 0 *$/.test(line)).length,
     threads: threads.length,
+    names: threads.join(),
     keepers: threads.filter((name) => name === 'zeroboot-keeper').length,
     nativeKb: Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) - (process.memoryUsage().heapTotal >> 10),
     heapUsedKb: process.memoryUsage().heapUsed >> 10,

@@ -60,7 +60,7 @@ describe('worker threads', () => {
     const snapshot = await zeroboot.load(template);
     const sandboxes = await Promise.all(Array.from({ length: RUNS }, () => snapshot.fork()));
     const runs = sandboxes.map((sandbox) => sandbox.run('import time; time.sleep(0.2)'));
-    assert.ok(usage().threads <= idle + RUNS, `${usage().threads} threads, ${idle} without runs`);
+    assert.ok(usage().threads <= idle + RUNS, `${usage().threads} threads, ${idle} without runs: ${usage().names}`);
     await Promise.all(runs);
     await Promise.all(sandboxes.map((sandbox) => sandbox.close()));
     await snapshot.close();
