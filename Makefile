@@ -14,7 +14,7 @@ RELEASE := target/release/zeroboot
 .PHONY: help
 help:
 	@sed -n '1,3s/^# //p' Makefile
-	@echo "also: install (PREFIX=/usr/local), bench-bindings, guest, template, lint, header, clean"
+	@echo "also: install (PREFIX=/usr/local), bench-quick, bench-report, bench-bindings, guest, template, lint, header, clean"
 
 .PHONY: run
 run: template
@@ -61,9 +61,21 @@ DESTDIR :=
 install: build
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' ./install.sh
 
+# Ways to run Python apart from the rest, ours and others', in some twenty minutes: the report is in
+# target/bench. Nothing else should run meanwhile.
 .PHONY: bench
 bench: template
-	@cargo bench --locked --bench lifecycle
+	@cargo bench --locked --bench compare
+
+# The same in less than a minute, to see that it works.
+.PHONY: bench-quick
+bench-quick: template
+	@cargo bench --locked --bench compare -- --quick
+
+# And into docs/benchmark and README.md with it.
+.PHONY: bench-report
+bench-report: template
+	@cargo bench --locked --bench compare -- --update-readme
 
 # What the wrappers add to a run.
 .PHONY: bench-bindings

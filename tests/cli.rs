@@ -84,7 +84,7 @@ impl Cache {
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &[],
         &["doctor"],
         &["template"],
@@ -94,6 +94,7 @@ fn every_command_explains_itself() {
         &["template", "verify"],
         &["template", "rm"],
         &["run"],
+        &["bench"],
     ];
     for command in commands {
         let (code, text, error) = output(zeroboot(command).arg("--help"));
@@ -127,7 +128,7 @@ fn the_version_is_the_packages() {
 
 #[test]
 fn a_wrong_command_line_has_exit_code_2() {
-    let lines: [&[&str]; 9] = [
+    let lines: [&[&str]; 11] = [
         &[],
         &["no-such-command"],
         &["template"],
@@ -137,6 +138,8 @@ fn a_wrong_command_line_has_exit_code_2() {
         &["run", "-n", "0", "1"],
         &["run", "-f", "file", "and code"],
         &["run", "--timeout", "soon", "1"],
+        &["bench", "no-such-measurement"],
+        &["bench", "--runs", "0"],
     ];
     for line in lines {
         let (code, stdout, error) = output(&mut zeroboot(line));

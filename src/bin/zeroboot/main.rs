@@ -3,11 +3,12 @@
 #[macro_use]
 mod print;
 
+mod bench;
 mod doctor;
+mod measure;
 mod paths;
 mod progress;
 mod run;
-mod statistics;
 mod template;
 
 use std::error::Error;
@@ -43,6 +44,8 @@ enum Command {
     Template(template::Command),
     /// Run a program in a fork of a template
     Run(run::Arguments),
+    /// Measure what forks of a template cost on this host
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Doctor => (doctor::doctor(), 1),
         Command::Template(command) => (template::template(command), 1),
         Command::Run(arguments) => (run::run(arguments), run::OWN_FAILURE),
+        Command::Bench(arguments) => (bench::bench(arguments), 1),
     };
     result.unwrap_or_else(|error| {
         err!("zeroboot: {error}");

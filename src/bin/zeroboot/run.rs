@@ -10,7 +10,7 @@ use zeroboot::{
     ForkOptions, LoadOptions, Outcome, Pool, PoolOptions, RunOptions, RunResult, Snapshot, Stream,
 };
 
-use crate::statistics::Samples;
+use crate::measure::statistics::Samples;
 use crate::{Result, paths};
 
 /// How to use it, and the exit codes that are not the program's.

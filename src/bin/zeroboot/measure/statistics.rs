@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Durations of one thing done many times.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Samples(Vec<Duration>);
 
 impl Samples {
@@ -11,31 +11,41 @@ impl Samples {
         self.0.push(sample);
     }
 
+    /// Adds all of another's.
+    pub fn append(&mut self, mut other: Samples) {
+        self.0.append(&mut other.0);
+    }
+
     /// How many there are.
-    #[allow(dead_code, reason = "for benches, which share this file")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// In the order in which they were taken, in nanoseconds.
+    pub fn nanoseconds(&self) -> Vec<u64> {
+        self.0.iter().map(|sample| sample.as_nanos() as u64).collect()
+    }
+
     /// The smallest sample that is not smaller than this share of them; the nearest-rank method.
     pub fn percentile(&self, share: f64) -> Duration {
+        self.percentiles([share])[0]
+    }
+
+    /// As [`Samples::percentile`], for several shares.
+    pub fn percentiles<const N: usize>(&self, shares: [f64; N]) -> [Duration; N] {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
-        let rank = (share * sorted.len() as f64).ceil() as usize;
-        sorted.get(rank.max(1) - 1).copied().unwrap_or_default()
+        shares.map(|share| {
+            let rank = (share * sorted.len() as f64).ceil() as usize;
+            sorted.get(rank.max(1) - 1).copied().unwrap_or_default()
+        })
     }
 }
 
 impl fmt::Display for Samples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |d: Duration| d.as_secs_f64() * 1e3;
-        write!(
-            f,
-            "p50 {:9.3} ms   p99 {:9.3} ms   max {:9.3} ms",
-            ms(self.percentile(0.5)),
-            ms(self.percentile(0.99)),
-            ms(self.percentile(1.0))
-        )
+        let [p50, p99, max] = self.percentiles([0.5, 0.99, 1.0]).map(|d| d.as_secs_f64() * 1e3);
+        write!(f, "p50 {p50:9.3} ms   p99 {p99:9.3} ms   max {max:9.3} ms")
     }
 }
 
