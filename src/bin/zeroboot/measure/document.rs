@@ -118,8 +118,8 @@ fn disturbed(results: &Results) -> String {
     match load.parse::<f64>() {
         Ok(idle) if idle < 0.5 => String::new(),
         _ => format!(
-            "The machine was not idle: its load average at the start was {load}. Medians bear that, \
-             the upper percentiles and what two threads reach do not.\n"
+            "The machine was not idle: its load average at the start was {load}, \
+             and the figures suffer from that.\n"
         ),
     }
 }
