@@ -14,7 +14,7 @@ RELEASE := target/release/zeroboot
 .PHONY: help
 help:
 	@sed -n '1,3s/^# //p' Makefile
-	@echo "also: install (PREFIX=/usr/local), bench-quick, bench-report, bench-bindings, guest, template, lint, header, clean"
+	@echo "also: install (PREFIX=/usr/local), bench-quick, bench-report, bench-reset, bench-bindings, guest, template, lint, header, clean"
 
 .PHONY: run
 run: template
@@ -76,6 +76,11 @@ bench-quick: template
 .PHONY: bench-report
 bench-report: template
 	@cargo bench --locked --bench compare -- --update-readme
+
+# Ways to put a used machine's memory back, and what each costs.
+.PHONY: bench-reset
+bench-reset: template
+	@cargo bench --locked --bench reset
 
 # What the wrappers add to a run.
 .PHONY: bench-bindings
