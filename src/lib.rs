@@ -61,13 +61,15 @@ mod ffi;
 pub use agent::{Collected, Crash, Error as AgentError, Outcome};
 pub use boot::{Error as BuildError, Plan, Program, Progress, Runtime, Step, Template};
 pub use device::LineSink;
-pub use fork::{Error as RunError, ForkOptions, Pool, PoolOptions, RunOptions, RunResult, Sandbox};
+pub use fork::{
+    Error as RunError, ForkOptions, Observation, Pool, PoolOptions, RunOptions, RunResult, Sandbox,
+};
 pub use kvm::{
     CpuFeatures, Error as KvmError, Host, Kind, Report, Ring0, Traits, TscControl, report,
 };
-pub use machine::Fault;
+pub use machine::{Fault, Mapping, Tables};
 pub use snapshot::{
     Error as SnapshotError, LoadOptions, Manifest, Origin, Snapshot, sha256_of_file, verify,
 };
-pub use sys::Cancel;
+pub use sys::{Cancel, Residence};
 pub use zeroboot_proto::Stream;

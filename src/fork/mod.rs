@@ -8,9 +8,11 @@
 
 mod home;
 mod keeper;
+mod observe;
 mod pool;
 mod sandbox;
 mod shell;
 
+pub use observe::Observation;
 pub use pool::{ForkOptions, Pool, PoolOptions};
 pub use sandbox::{Error, OnOutput, RunOptions, RunResult, Sandbox};

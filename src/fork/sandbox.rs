@@ -9,7 +9,7 @@ use super::shell::Shell;
 use crate::agent::{self, Collected, Outcome, RunRequest, Sink};
 use crate::device::LineSink;
 use crate::kvm::{self, postpone_timer};
-use crate::machine::{self, Access};
+use crate::machine::{self, Access, Machine};
 use crate::snapshot::Snapshot;
 use crate::sys::{self, Cancel, Limits, Moment};
 
@@ -177,6 +177,10 @@ impl Sandbox {
 
     fn shell(&mut self) -> &mut Shell {
         self.shell.as_mut().expect("only drop takes it")
+    }
+
+    pub(super) fn machine(&mut self) -> &mut Machine {
+        self.shell().guest.machine()
     }
 
     fn prepare_first_run(&mut self, now: Instant) -> Result<(), Error> {

@@ -65,6 +65,11 @@ impl Error {
         }
     }
 
+    pub(super) fn io(name: &'static str, source: io::Error) -> Error {
+        let hint = sys::hint(&source);
+        Error::Ioctl { name, source, hint }
+    }
+
     pub(crate) fn open(errno: kvm_ioctls::Error) -> Error {
         let hint = match errno.errno() {
             libc::ENOENT => {

@@ -12,6 +12,7 @@ mod reset;
 mod restore;
 mod save;
 mod state;
+mod statistics;
 mod vcpu;
 mod vm;
 

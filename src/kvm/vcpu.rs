@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsRawFd;
 
 use kvm_bindings::CpuId;
 use kvm_ioctls::VcpuFd;
 
-use super::{Access, Error, Result, Slot, Vm};
+use super::{Access, Error, Result, Slot, Vm, statistics};
 use crate::sys::Region;
 
 pub use kvm_ioctls::VcpuExit as Exit;
@@ -80,6 +81,11 @@ impl Vcpu {
     /// The pages of a slot written since the last call, a bit a page, and forgets them.
     pub fn take_dirty(&self, slot: Slot, len: usize) -> Result<Vec<u64>> {
         self.vm.take_dirty(slot, len)
+    }
+
+    /// What KVM has counted of the VM and of this vCPU.
+    pub fn statistics(&self) -> Result<BTreeMap<String, u64>> {
+        statistics::of(self, self.vm.raw())
     }
 }
 

@@ -1,5 +1,5 @@
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use kvm_bindings::{
@@ -108,6 +108,10 @@ impl Vm {
         // long as the VM and its vCPU are open, since both are fields before it.
         unsafe { self.fd.set_user_memory_region(memory) }
             .map_err(Error::ioctl("KVM_SET_USER_MEMORY_REGION"))
+    }
+
+    pub(super) fn raw(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 
     /// The pages written since the last call, a bit a page, and forgets them.

@@ -7,6 +7,7 @@ mod layout;
 mod original;
 mod reset;
 mod run;
+mod tables;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use layout::Layout;
 pub use original::Original;
 pub use reset::PutBack;
 pub use run::{Fault, Stop};
+pub use tables::{Mapping, Tables};
 
 const PAGE: usize = 4096;
 const RAM: Slot = Slot(0);

@@ -10,6 +10,7 @@ mod gate;
 mod kick;
 mod limits;
 mod memory;
+mod pagemap;
 mod thread;
 
 pub use cancel::{Cancel, Registration};
@@ -24,6 +25,7 @@ pub use memory::{
     Region, Slice, forget_private, make_private, private_of_file, read_only_of_file, sealed_copy,
     shared_of_memfd,
 };
+pub use pagemap::{Residence, residences};
 pub use thread::spawn;
 
 /// Result of this layer.

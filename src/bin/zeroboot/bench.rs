@@ -1,3 +1,6 @@
+mod faults;
+mod owners;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -36,7 +39,10 @@ pub struct Arguments {
 
 /// What is looked at more closely than as a life.
 #[derive(clap::Subcommand)]
-enum Of {}
+enum Of {
+    /// Show which pages a fork's first run reads and writes, whose they are, and what KVM does for it
+    Faults(faults::Arguments),
+}
 
 #[derive(clap::Args)]
 struct Lives {
@@ -64,7 +70,7 @@ struct Lives {
 
 pub fn bench(arguments: Arguments) -> Result<ExitCode> {
     match arguments.of {
-        Some(of) => match of {},
+        Some(Of::Faults(arguments)) => faults::faults(arguments),
         None => lives_of(&arguments.lives),
     }
 }
