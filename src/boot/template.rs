@@ -112,6 +112,7 @@ impl Template {
     fn machine(&self, console: LineSink) -> Result<Machine> {
         let rootfs =
             Arc::new(File::open(&self.plan.rootfs).map_err(Error::file(&self.plan.rootfs))?);
+        sys::forget_cached(&rootfs)?;
         let rootfs = sys::read_only_of_file(&rootfs, self.layout.rootfs_bytes() as usize)?;
         let (_file, ram) = sys::shared_of_memfd(self.layout.memory_len() as usize)?;
         let console = Console::new(Some(console));

@@ -17,6 +17,12 @@ stage_runtime() {
     ln -sf "$PYTHON" "$STAGE/usr/bin/python3"
     ln -sf "$PYTHON" "$STAGE/usr/bin/python"
 
+    # Not in place: the interpreter runs from that file.
+    cp "$STAGE/usr/bin/$PYTHON" "$STAGE/usr/bin/$PYTHON.new"
+    image_python "$RUNTIME_DIR/one_text.py" "$STAGE/usr/bin/$PYTHON.new"
+    mv "$STAGE/usr/bin/$PYTHON.new" "$STAGE/usr/bin/$PYTHON"
+    ALIGNED=/usr/bin/$PYTHON
+
     say "compiling the Python extension"
     cargo_build python zeroboot-python '' unwind
     install -D -m644 "$BUILT/lib_zeroboot.so" "$home/_zeroboot.abi3.so"
