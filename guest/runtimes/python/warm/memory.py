@@ -4,3 +4,7 @@ table = {i: str(i) for i in range(15_000)}
 text = "x" * 1_000_000
 matrix = [[i * j for j in range(100)] for i in range(100)]
 print(len(numbers), len(table), len(text), sum(map(sum, matrix)))
+# Large objects lie in the C library's heap, which keeps what it once has. Zeros take no room in a
+# snapshot.
+room = b"\0" * (16 << 20)
+print(len(room))

@@ -4,6 +4,7 @@ One module a concern:
 
     loop        requests, one after the other
     headroom    memory for small objects, taken in advance
+    prefault    pages of libraries, mapped in advance
     archive     imports without system calls
     preload     what is imported before the first request
     program     one program: namespace, execution, exit code

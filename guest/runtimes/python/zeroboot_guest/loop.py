@@ -5,17 +5,21 @@ import os
 
 from . import headroom
 from .archive import map_standard_library
+from .prefault import fault_in_libraries
 from .preload import preload, set_up_site
-from .program import Runner
 
 
 class Runtime:
-    """Answers requests. ``numbers`` has their names, as the extension module does."""
+    """Answers requests. ``numbers`` has their names, as the extension module does;
+    ``filling`` is what fills gaps in the heap until it is put in order."""
 
-    def __init__(self, channel, numbers):
+    def __init__(self, channel, numbers, filling=None):
+        # Late, so that what every run touches lies side by side in memory.
+        from .program import Runner
+
         self._channel = channel
         self._runner = Runner(channel)
-        self._headroom = None
+        self._headroom = filling
         self._answers = {numbers.RUN: self._run, numbers.SETTLE: self._settle}
 
     def serve(self):
@@ -31,8 +35,10 @@ class Runtime:
     def _settle(self):
         """Gets the heap into the state that every fork starts with."""
         self._runner.reporter.forget()
-        if self._headroom is None:
-            self._headroom = headroom.make()
+        self._headroom = None
+        # Also empties the free lists, which hold blocks from here and there.
+        gc.collect()
+        self._headroom = headroom.make()
         gc.collect()
         # What lives now will live in every fork; a collection must not even look at it, because
         # looking writes to it.
@@ -51,6 +57,8 @@ def main(extension):
     preload()
     if archive:
         archive.forget_beginning()
-    runtime = Runtime(channel, extension)
+    fault_in_libraries()
+    filling = headroom.fill()
+    runtime = Runtime(channel, extension, filling)
     extension.capture_output()
     runtime.serve()

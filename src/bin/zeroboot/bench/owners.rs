@@ -12,6 +12,8 @@ use crate::Result;
 pub const MAPS_PROGRAM: &[u8] = b"print(open('/proc/self/maps').read())";
 
 const PAGE: u64 = 4096;
+/// Libraries' .bss is smaller, and what an allocator asks the kernel for is not.
+const ALLOCATED: u64 = 1 << 20;
 /// Linux on x86-64 (Documentation/arch/x86/x86_64/mm.rst).
 const KERNEL_IMAGE: u64 = 0xffff_ffff_8000_0000;
 const VMALLOC: std::ops::Range<u64> = 0xffff_c900_0000_0000..0xffff_e900_0000_0000;
@@ -148,10 +150,14 @@ fn areas(maps: &str) -> Vec<Area> {
             }
             // A .bss goes on where the file's mapping ends.
             None => match areas.last() {
-                Some(last) if last.end == start && last.name.ends_with("rw-p") => {
+                Some(last)
+                    if last.end == start
+                        && last.name.ends_with("rw-p")
+                        && end - start < ALLOCATED =>
+                {
                     last.name.replace("rw-p", "bss")
                 }
-                _ => format!("anonymous {} KiB", (end - start) >> 10),
+                _ => "anonymous".into(),
             },
         };
         areas.push(Area { start, end, name });
@@ -212,7 +218,7 @@ mod tests {
                 "page table of user space",
                 "python3.11 rw-p",
                 "python3.11 bss",
-                "anonymous 1024 KiB",
+                "anonymous",
                 "kernel slab and pages",
                 "kernel text",
                 "not mapped",
