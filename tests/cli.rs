@@ -538,3 +538,34 @@ fn a_template_is_built_with_ones_own_name_memory_and_warm_program() {
         (Some(137), "zeroboot: killed: the sandbox is out of memory\n")
     );
 }
+
+#[test]
+fn bench_faults_tells_whose_the_pages_of_a_first_run_are() {
+    let template = template().to_str().unwrap();
+    let faults = |more: &[&str]| {
+        let mut command = zeroboot(&["bench", "faults", "-t", template, "--rounds", "2"]);
+        let (code, stdout, stderr) = output(command.args(more));
+        assert_eq!((code, stderr.as_str()), (Some(0), ""));
+        stdout
+    };
+    let report: serde_json::Value = serde_json::from_str(&faults(&["--json"])).unwrap();
+    assert_eq!(report["owners"]["mailbox"]["private"], 1);
+    assert!(report["owners"]["[stack]"]["read"].as_u64().unwrap() > 0);
+    let pages = report["pages"].as_array().unwrap();
+    let private = pages.iter().filter(|page| page["private"] == true).count();
+    assert_eq!(report["total"]["private"], private);
+    assert_ne!(report["counters"]["exits"][0], 0);
+    let table = faults(&["--pages", "x = 6 * 7"]);
+    assert!(table.contains("first run") && table.contains("mailbox +0x0"), "{table}");
+}
+
+#[test]
+fn bench_faults_refuses_a_kernel_that_the_template_was_not_made_with() {
+    let template = template().to_str().unwrap();
+    let mut command = zeroboot(&["bench", "faults", "-t", template, "--kernel", "Cargo.toml"]);
+    let (code, _, stderr) = output(&mut command);
+    assert_eq!(
+        (code, stderr.as_str()),
+        (Some(1), "zeroboot: Cargo.toml is not this template's kernel\n")
+    );
+}

@@ -46,7 +46,8 @@ pub fn read_only_of_file(file: &Arc<File>, len: usize) -> Result<Region> {
 /// Drops what the system has cached of a file, so that the next to map it may have it in larger
 /// pages than those in which it was written. What somebody maps already stays as it is.
 pub fn forget_cached(file: &File) -> Result<()> {
-    file.sync_data().map_err(|e| Error::new("sync file", e))?;
+    // What cannot be written back stays cached, and the file is mapped as it is.
+    let _ = file.sync_data();
     // SAFETY: the call touches no memory of ours.
     let failed = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
     match failed {

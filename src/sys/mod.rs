@@ -24,7 +24,6 @@ pub use limits::{Armed, Expired, Limits};
 pub use memory::{
     Region, Slice, forget_cached, forget_private, make_private, private_of_file, read_only_of_file,
     sealed_copy, shared_of_memfd,
-    shared_of_memfd,
 };
 pub use pagemap::{Residence, residences};
 pub use thread::spawn;
