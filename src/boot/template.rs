@@ -16,7 +16,9 @@ use crate::agent::Guest;
 use crate::device::{Console, LineSink};
 use crate::kvm::{CpuFeatures, Host, Traits, enter_long_mode, guest_cpuid, guest_tsc, save};
 use crate::machine::{Access, Layout, Machine, Stop};
-use crate::snapshot::{self, Capture, FORMAT, Manifest, Origin, State, sha256_of_file};
+use crate::snapshot::{
+    self, Capture, FORMAT, Manifest, Origin, State, sha256_of_file, sha256_of_image,
+};
 use crate::sys::{self, Expired, Limits, Moment};
 
 /// What a template is made of.
@@ -64,7 +66,7 @@ impl Template {
         Ok(Template {
             command_line: command_line::build(traits, layout, &extra)?,
             kernel_sha256: sha256_of_file(&plan.kernel)?,
-            rootfs_sha256: sha256_of_file(&plan.rootfs)?,
+            rootfs_sha256: sha256_of_image(&plan.rootfs)?,
             plan,
             host,
             traits,
@@ -112,7 +114,6 @@ impl Template {
     fn machine(&self, console: LineSink) -> Result<Machine> {
         let rootfs =
             Arc::new(File::open(&self.plan.rootfs).map_err(Error::file(&self.plan.rootfs))?);
-        sys::forget_cached(&rootfs)?;
         let rootfs = sys::read_only_of_file(&rootfs, self.layout.rootfs_bytes() as usize)?;
         let (_file, ram) = sys::shared_of_memfd(self.layout.memory_len() as usize)?;
         let console = Console::new(Some(console));

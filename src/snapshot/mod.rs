@@ -23,7 +23,7 @@ pub use format::{State, decode, encode};
 pub use load::{LoadOptions, Snapshot};
 pub use manifest::{Manifest, Origin};
 pub use save::{Capture, write};
-pub use verify::{sha256_of_file, verify};
+pub use verify::{sha256_of_file, sha256_of_image, verify};
 
 /// Version of the directory's format; readers take this one only.
 pub const FORMAT: u32 = 1;

@@ -5,18 +5,31 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::{Error, MEMORY, Manifest, ROOTFS, Result};
+use crate::sys;
 
 /// Hashes the two large files of a snapshot and compares them with its manifest.
 pub fn verify(dir: &Path, manifest: &Manifest) -> Result<()> {
-    for (name, expected) in [(MEMORY, &manifest.memory_sha256), (ROOTFS, &manifest.rootfs_sha256)] {
-        let path = dir.join(name);
-        let found = sha256_of_file(&path)?;
+    let memory = dir.join(MEMORY);
+    let rootfs = dir.join(ROOTFS);
+    let files = [
+        (sha256_of_file(&memory)?, &manifest.memory_sha256, memory),
+        (sha256_of_image(&rootfs)?, &manifest.rootfs_sha256, rootfs),
+    ];
+    for (found, expected, path) in files {
         if &found != expected {
             let what = format!("SHA-256 is {found}, the manifest says {expected}");
             return Err(Error::corrupt(&path, what));
         }
     }
     Ok(())
+}
+
+/// As [`sha256_of_file`], of a root file system's image. The system would keep what was read for it in
+/// small pages, in which it would then be mapped; so it is not kept.
+pub fn sha256_of_image(path: &Path) -> Result<String> {
+    let hash = sha256_of_file(path)?;
+    sys::forget_cached(&File::open(path).map_err(Error::file(path))?)?;
+    Ok(hash)
 }
 
 /// The SHA-256 of a file's contents, in hexadecimal.
