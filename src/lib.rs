@@ -61,6 +61,8 @@ mod ffi;
 pub use agent::{Collected, Crash, Error as AgentError, Outcome};
 pub use boot::{Error as BuildError, Plan, Program, Progress, Runtime, Step, Template};
 pub use device::LineSink;
+#[doc(hidden)]
+pub use fork::Inside;
 pub use fork::{
     Error as RunError, ForkOptions, Observation, Pool, PoolOptions, RunOptions, RunResult, Sandbox,
 };
@@ -68,6 +70,8 @@ pub use kvm::{
     CpuFeatures, Error as KvmError, Host, Kind, Report, Ring0, Traits, TscControl, report,
 };
 pub use machine::{Fault, Mapping, Tables};
+#[doc(hidden)]
+pub use machine::PutBack;
 pub use snapshot::{
     Error as SnapshotError, LoadOptions, Manifest, Origin, Snapshot, sha256_of_file, verify,
 };

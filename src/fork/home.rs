@@ -24,6 +24,10 @@ pub(super) struct Home {
     means: OnceCell<Means>,
     lists: Mutex<Lists>,
     work: Condvar,
+    /// The keeper has nothing to do.
+    rest: Condvar,
+    /// How long after the last fork idle machines are given up.
+    pub(super) idle: Duration,
 }
 
 /// What a reset needs.
@@ -68,10 +72,14 @@ impl Lists {
             keeper_waits: false,
         }
     }
+
+    fn has_no_work(&self) -> bool {
+        self.used.is_empty() && self.spent.is_empty() && self.fresh.len() >= self.fresh_wanted
+    }
 }
 
 impl Home {
-    pub(super) fn new(snapshot: Arc<Snapshot>, options: PoolOptions) -> Self {
+    pub(super) fn new(snapshot: Arc<Snapshot>, options: PoolOptions, idle: Duration) -> Self {
         let lists = Lists::new(options.prewarm);
         Home {
             snapshot,
@@ -79,6 +87,8 @@ impl Home {
             means: OnceCell::new(),
             lists: Mutex::new(lists),
             work: Condvar::new(),
+            rest: Condvar::new(),
+            idle,
         }
     }
 
@@ -161,6 +171,7 @@ impl Home {
         limit: Option<Duration>,
     ) -> MutexGuard<'a, Lists> {
         lists.keeper_waits = true;
+        self.rest.notify_all();
         let mut lists = match limit {
             None => self.work.wait(lists).unwrap_or_else(PoisonError::into_inner),
             Some(limit) => {
@@ -170,6 +181,14 @@ impl Home {
         };
         lists.keeper_waits = false;
         lists
+    }
+
+    /// Until the keeper has nothing to do.
+    pub(super) fn settle(&self) {
+        let mut lists = self.lists();
+        while lists.keeper.is_some() && !(lists.keeper_waits && lists.has_no_work()) {
+            lists = self.rest.wait(lists).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Takes nothing back any more, and ends what is here, the keeper first.
@@ -203,6 +222,7 @@ impl Home {
         shell.guest.put_back();
         shell.timer_set = Instant::now();
         shell.is_warm &= how != PutBack::Dropped;
+        shell.put_back = Some(how);
         self.warmed(shell)
     }
 

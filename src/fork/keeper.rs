@@ -10,7 +10,7 @@ use super::shell::Shell;
 use crate::sys;
 
 /// How long after the last fork idle machines are given up.
-const IDLE: Duration = Duration::from_secs(10);
+pub(super) const IDLE: Duration = Duration::from_secs(10);
 
 /// How many machines an idle pool keeps, so that the next fork is as quick as those before.
 const IDLE_KEPT: usize = 1;
@@ -30,26 +30,26 @@ pub(super) fn start(home: &Arc<Home>) -> sys::Result<JoinHandle<()>> {
 fn keep(home: &Home) {
     let mut lists = home.lists();
     while !lists.is_closed {
-        lists = match next_job(&mut lists) {
+        lists = match next_job(home, &mut lists) {
             Some(job) => {
                 drop(lists);
                 carry_out(home, job);
                 home.lists()
             }
             None => {
-                let limit = has_idle(&lists).then(|| idle_in(&lists));
+                let limit = has_idle(&lists).then(|| idle_in(home, &lists));
                 home.wait(lists, limit)
             }
         };
     }
 }
 
-fn next_job(lists: &mut Lists) -> Option<Job> {
+fn next_job(home: &Home, lists: &mut Lists) -> Option<Job> {
     if let Some(shell) = lists.used.pop() {
         lists.in_hand += 1;
         return Some(Job::PutBack(Box::new(shell)));
     }
-    if has_idle(lists) && idle_in(lists).is_zero() {
+    if has_idle(lists) && idle_in(home, lists).is_zero() {
         give_up_idle(lists);
     }
     if lists.fresh.len() < lists.fresh_wanted {
@@ -82,8 +82,8 @@ fn has_idle(lists: &Lists) -> bool {
 }
 
 /// How long until what is idle is given up, if nobody forks.
-fn idle_in(lists: &Lists) -> Duration {
-    IDLE.saturating_sub(lists.last_fork.elapsed())
+fn idle_in(home: &Home, lists: &Lists) -> Duration {
+    home.idle.saturating_sub(lists.last_fork.elapsed())
 }
 
 fn give_up_idle(lists: &mut Lists) {

@@ -6,6 +6,7 @@
 //! Pool::fork: ready | used + reset | fresh | new --Shell--> Sandbox --drop--> used --reset--> ready
 //! ```
 
+mod examine;
 mod home;
 mod keeper;
 mod observe;
@@ -13,6 +14,7 @@ mod pool;
 mod sandbox;
 mod shell;
 
+pub use examine::Inside;
 pub use observe::Observation;
 pub use pool::{ForkOptions, Pool, PoolOptions};
 pub use sandbox::{Error, OnOutput, RunOptions, RunResult, Sandbox};

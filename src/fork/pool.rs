@@ -1,6 +1,8 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::home::Home;
+use super::keeper::IDLE;
 use super::{Error, Sandbox};
 use crate::device::LineSink;
 use crate::snapshot::Snapshot;
@@ -49,11 +51,17 @@ impl PoolOptions {
 
 impl Pool {
     /// A pool of its own; machines are not shared between pools.
-    pub fn new(snapshot: Arc<Snapshot>, mut options: PoolOptions) -> Self {
+    pub fn new(snapshot: Arc<Snapshot>, options: PoolOptions) -> Self {
+        Pool::with_idle(snapshot, options, IDLE)
+    }
+
+    /// A pool that gives up idle machines so long after the last fork.
+    #[doc(hidden)]
+    pub fn with_idle(snapshot: Arc<Snapshot>, mut options: PoolOptions, idle: Duration) -> Self {
         if !snapshot.host().can_keep_dirty_logs() {
             options.recycle_max = 0;
         }
-        let home = Arc::new(Home::new(snapshot, options));
+        let home = Arc::new(Home::new(snapshot, options, idle));
         if options.prewarm > 0 {
             home.call_keeper(&mut home.lists());
         }
@@ -68,6 +76,19 @@ impl Pool {
     /// Whether machines are put back and forked again, which not every KVM allows.
     pub fn recycles(&self) -> bool {
         self.home.options.recycle_max > 0
+    }
+
+    /// Waits until the background thread has nothing to do.
+    #[doc(hidden)]
+    pub fn settle(&self) {
+        self.home.settle();
+    }
+
+    /// How many machines are ready, and how many of those made ahead.
+    #[doc(hidden)]
+    pub fn kept(&self) -> (usize, usize) {
+        let lists = self.home.lists();
+        (lists.ready.len(), lists.fresh.len())
     }
 
     /// A sandbox.

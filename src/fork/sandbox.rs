@@ -175,7 +175,7 @@ impl Sandbox {
         Ok(RunResult { outcome, output: sink.collected, elapsed: started.elapsed() })
     }
 
-    fn shell(&mut self) -> &mut Shell {
+    pub(super) fn shell(&mut self) -> &mut Shell {
         self.shell.as_mut().expect("only drop takes it")
     }
 

@@ -5,7 +5,7 @@ use super::Error;
 use crate::agent::Guest;
 use crate::device::{Console, LineSink};
 use crate::kvm::restore;
-use crate::machine::{Access, Machine};
+use crate::machine::{Access, Machine, PutBack};
 use crate::snapshot::Snapshot;
 use crate::sys::{self, Moment};
 
@@ -17,6 +17,8 @@ pub(super) struct Shell {
     pub(super) timer_set: Instant,
     /// Whether the pages that any program writes to are its own already.
     pub(super) is_warm: bool,
+    /// How it was last put back, if ever.
+    pub(super) put_back: Option<PutBack>,
 }
 
 impl Shell {
@@ -33,7 +35,7 @@ impl Shell {
             Machine::new(snapshot.host(), layout, ram, access, snapshot.rootfs(), console)?;
         restore(machine.vcpu(), snapshot.cpu(), Moment::now())?;
         let guest = Guest::at_doorbell(machine);
-        Ok(Shell { guest, timer_set: Instant::now(), is_warm: false })
+        Ok(Shell { guest, timer_set: Instant::now(), is_warm: false, put_back: None })
     }
 
     /// Makes the pages its own that any program writes to.

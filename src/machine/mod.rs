@@ -84,6 +84,11 @@ impl Machine {
         (self.ram.size() - MAILBOX_SIZE as usize) / PAGE
     }
 
+    /// What a guest can change, all at once.
+    pub fn parts(&mut self) -> (&mut Vcpu, &Arc<Region>, &mut Ports) {
+        (&mut self.vcpu, &self.ram, &mut self.ports)
+    }
+
     /// The vCPU.
     pub fn vcpu(&mut self) -> &mut Vcpu {
         &mut self.vcpu
