@@ -62,6 +62,11 @@ impl Prepared {
         &self.state
     }
 
+    /// Who executes the guest's ring 0.
+    pub(super) fn ring0(&self) -> Ring0 {
+        self.host.ring0
+    }
+
     fn guest_tsc(&self, now: Moment) -> u64 {
         match self.host.tsc {
             TscControl::Settable => self.clock.tsc_at(now),
