@@ -1,0 +1,2 @@
+# alone
+print(6 * 7)

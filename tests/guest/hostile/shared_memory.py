@@ -1,0 +1,7 @@
+segment = syscall(29, 0x5EC12E7, 65536, 0o1600)
+at = syscall(30, segment, 0, 0)
+ctypes.memset(at, 0x77, 65536)
+queue = syscall(68, 0x5EC12E7, 0o1600)
+syscall(69, queue, address(bytearray(struct.pack("<q", 1) + b"message")), 7, 0)
+KEPT.append(os.memfd_create("kept"))
+os.write(KEPT[-1], b"memory file" * 1000)
