@@ -69,9 +69,9 @@ pub use fork::{
 pub use kvm::{
     CpuFeatures, Error as KvmError, Host, Kind, Report, Ring0, Traits, TscControl, report,
 };
-pub use machine::{Fault, Mapping, Tables};
 #[doc(hidden)]
 pub use machine::PutBack;
+pub use machine::{Fault, Mapping, Tables};
 pub use snapshot::{
     Error as SnapshotError, LoadOptions, Manifest, Origin, Snapshot, sha256_of_file, verify,
 };
