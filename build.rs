@@ -8,7 +8,8 @@ use std::{env, error::Error, fs};
 
 /// The sections, in an order in which each needs only types of those before it.
 const SECTIONS: &[&str] = &[
-    "version", "status", "error", "log", "host", "snapshot", "sandbox", "cancel", "result", "run",
+    "version", "status", "error", "log", "host", "snapshot", "sandbox", "instance", "cancel",
+    "result", "run",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

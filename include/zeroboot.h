@@ -88,6 +88,11 @@ extern "C" {
 #define ZB_FEATURE_FORK_FRESH 4
 
 /**
+ * In zb_features: zb_fork_options has instance_id.
+ */
+#define ZB_FEATURE_FORK_INSTANCE_ID 8
+
+/**
  * The library's version.
  *
  * Returns text such as "0.1.0" that ends with a NUL and lives as long as the library is loaded.
@@ -162,7 +167,7 @@ typedef int32_t zb_status;
 #define ZB_ERR_HOST 6
 
 /**
- * A snapshot in which clocks would be wrong, because its host has booted since, or is another.
+ * A snapshot in which clocks would be wrong, because its host's stands before it.
  */
 #define ZB_ERR_CLOCK 7
 
@@ -549,7 +554,7 @@ typedef struct zb_load_options {
  * ZB_ERR_CORRUPT (truncated, changed, or no snapshot),
  * ZB_ERR_VERSION (of another version of zeroboot),
  * ZB_ERR_HOST (this processor or KVM lacks what it needs),
- * ZB_ERR_CLOCK (its clock would be wrong, because the host was booted since, or is another),
+ * ZB_ERR_CLOCK (its clock would be wrong, because the host's stands before the snapshot's),
  * ZB_ERR_KVM (no usable /dev/kvm),
  * ZB_ERR_LIMIT (no more files or mappings),
  * ZB_ERR_IO, ZB_ERR_NO_MEMORY, ZB_ERR_INTERNAL.
@@ -660,6 +665,11 @@ typedef struct zb_fork_options {
      * ZB_FORK_FRESH or 0.
      */
     uint64_t flags;
+    /**
+     * A name for the sandbox; all zeros for a random one. Its guest finds it in /etc/machine-id, as
+     * 32 hexadecimal digits, and in its host name. Nobody minds two sandboxes with one name.
+     */
+    uint8_t instance_id[16];
 } zb_fork_options;
 
 /**
@@ -706,6 +716,20 @@ int32_t zb_sandbox_is_alive(const zb_sandbox *sandbox);
  * Threads: any. Since 0.1.
  */
 void zb_free(zb_sandbox *sandbox);
+
+/* ----------------------------------------------------------------------------------------------
+ * Names of sandboxes
+ */
+
+/**
+ * The sandbox's name: zb_fork_options.instance_id, or the random one that it got instead.
+ *
+ * sandbox: may be NULL.
+ *
+ * Returns 16 bytes that belong to the sandbox and live until zb_free; NULL for NULL.
+ * Threads: any, also while a run is in flight. Since 0.1.
+ */
+const uint8_t *zb_sandbox_instance_id(const zb_sandbox *sandbox);
 
 /* ----------------------------------------------------------------------------------------------
  * Cancel tokens

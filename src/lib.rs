@@ -64,7 +64,8 @@ pub use device::LineSink;
 #[doc(hidden)]
 pub use fork::Inside;
 pub use fork::{
-    Error as RunError, ForkOptions, Observation, Pool, PoolOptions, RunOptions, RunResult, Sandbox,
+    Error as RunError, ForkOptions, InstanceId, NoInstanceId, Observation, Pool, PoolOptions,
+    RunOptions, RunResult, Sandbox,
 };
 pub use kvm::{
     CpuFeatures, Error as KvmError, Host, Kind, Report, Ring0, Traits, TscControl, report,

@@ -130,6 +130,7 @@ cases! { guest:
     a_program_prints_and_exits
     a_program_may_be_empty_but_not_missing
     a_program_that_is_too_long_is_refused_and_does_no_harm
+    a_sandbox_has_the_name_that_it_was_given_or_a_random_one
     handles_may_be_freed_in_any_order
     a_sandbox_is_dead_after_a_timeout_and_says_so
     a_token_cancels_from_another_thread_and_stays_triggered

@@ -28,7 +28,7 @@ fn fork(pool: &Pool) -> Sandbox {
 }
 
 fn fork_fresh(pool: &Pool) -> Sandbox {
-    pool.fork(ForkOptions { fresh: true, console: None }).unwrap()
+    pool.fork(ForkOptions { fresh: true, ..ForkOptions::default() }).unwrap()
 }
 
 fn answers(sandbox: &mut Sandbox) {

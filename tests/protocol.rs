@@ -26,6 +26,18 @@ fn the_kernel_driver_has_the_numbers_of_the_protocol() {
         ("ZB_STREAM_STDOUT", proto::Stream::Stdout as u64),
         ("ZB_STREAM_STDERR", proto::Stream::Stderr as u64),
         ("ZB_RECORD_ALIGN", u64::from(proto::RECORD_ALIGN)),
+        ("ZB_CLONE_FIELDS_START", u64::from(proto::CLONE_FIELDS_START)),
+        ("ZB_CLONE_FIELDS_MAX", u64::from(proto::CLONE_FIELDS_MAX)),
+        ("ZB_CLONE_FIELD_SIZE", size_of::<proto::CloneField>() as u64),
+        ("ZB_CLONE_SECRET", proto::CloneKind::Secret as u64),
+        ("ZB_CLONE_GENERATION", proto::CloneKind::Generation as u64),
+        ("ZB_CLONE_BOOT_ID", proto::CloneKind::BootId as u64),
+        ("ZB_CLONE_INSTANCE_ID", proto::CloneKind::InstanceId as u64),
+        ("ZB_CLONE_HOST_NAME", proto::CloneKind::HostName as u64),
+        ("ZB_CLONE_TSC", proto::CloneKind::Tsc as u64),
+        ("ZB_CLONE_SECONDS", proto::CloneKind::Seconds as u64),
+        ("ZB_CLONE_NANOSECONDS", proto::CloneKind::Nanoseconds as u64),
+        ("ZB_CLONE_CYC2NS", proto::CloneKind::Cyc2Ns as u64),
     ];
     for (name, value) in expected {
         assert_eq!(defined.get(name), Some(&value), "{name}");

@@ -34,7 +34,7 @@ const (
 	ErrVersion Status = C.ZB_ERR_VERSION
 	// ErrHost says that the processor or KVM lacks something that a snapshot needs.
 	ErrHost Status = C.ZB_ERR_HOST
-	// ErrClock says that clocks would be wrong in a snapshot: its host has booted since, or is another.
+	// ErrClock says that clocks would be wrong in a snapshot: its host's stands before it.
 	ErrClock Status = C.ZB_ERR_CLOCK
 	// ErrKVM says that KVM is not there, may not be used, lacks something, or refused something.
 	ErrKVM Status = C.ZB_ERR_KVM

@@ -59,6 +59,33 @@ func TestOptionsReachTheLibrary(t *testing.T) {
 	expectFine(t, sandbox)
 }
 
+func TestASandboxHasTheNameThatItWasGiven(t *testing.T) {
+	id := [16]byte{0: 1, 15: 0xff}
+	sandbox, err := snapshot(t).Fork(context.Background(), zeroboot.InstanceID(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sandbox.Close()
+	if sandbox.InstanceID() != id {
+		t.Errorf("got %x", sandbox.InstanceID())
+	}
+	result, err := sandbox.Run(context.Background(), zeroboot.Request{Code: "print(open('/etc/machine-id').read(), end='')"})
+	if err != nil || string(result.Stdout) != fmt.Sprintf("%x\n", id) {
+		t.Errorf("got %v, %v", result, err)
+	}
+	other, err := snapshot(t).Fork(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other.InstanceID() == id || other.InstanceID() == [16]byte{} {
+		t.Errorf("got %x", other.InstanceID())
+	}
+	other.Close()
+	if other.InstanceID() != [16]byte{} {
+		t.Error("a closed sandbox has a name")
+	}
+}
+
 func TestASandboxOutlivesItsSnapshot(t *testing.T) {
 	snapshot(t)
 	s, err := zeroboot.Load(template)

@@ -6,6 +6,7 @@ import "C"
 import (
 	"runtime"
 	"sync"
+	"unsafe"
 )
 
 // A Sandbox is a virtual machine that stands where its snapshot was taken: in the runtime, waiting
@@ -28,6 +29,19 @@ func (s *Sandbox) Alive() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.closing && C.zb_sandbox_is_alive(s.handle) != 0
+}
+
+// InstanceID is the sandbox's name: what [InstanceID] gave it, or a random one; zeros after Close.
+func (s *Sandbox) InstanceID() (id [16]byte) {
+	if s == nil {
+		return id
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.handle != nil {
+		copy(id[:], unsafe.Slice((*byte)(C.zb_sandbox_instance_id(s.handle)), len(id)))
+	}
+	return id
 }
 
 // Close ends the sandbox and frees it; its virtual machine may be recycled. The error is always nil.

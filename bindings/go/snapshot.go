@@ -137,6 +137,16 @@ func Fresh() ForkOption {
 	return func(options *C.zb_fork_options) { options.flags |= C.ZB_FORK_FRESH }
 }
 
+// InstanceID gives the sandbox a name, which its guest finds in /etc/machine-id as 32 hexadecimal
+// digits. All zeros, like no InstanceID, give it a random one.
+func InstanceID(id [16]byte) ForkOption {
+	return func(options *C.zb_fork_options) {
+		for i, b := range id {
+			options.instance_id[i] = C.uint8_t(b)
+		}
+	}
+}
+
 // Fork makes a sandbox. It takes less than a millisecond, so ctx is looked at only before.
 //
 // The error is an [*Error] ([ErrLimit], [ErrKVM] and others), [ErrClosed], or that of ctx.

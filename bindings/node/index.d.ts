@@ -31,6 +31,10 @@ export function load(dir: string | URL, options?: LoadOptions): Promise<Snapshot
 export interface ForkOptions {
   /** A virtual machine in which no program ever ran, not one that was put back to its start. Default: false. */
   fresh?: boolean | undefined;
+  /**
+   * Its name, a UUID, with or without dashes; the guest finds it in /etc/machine-id. Default: a random one.
+   */
+  instanceId?: string | undefined;
 }
 
 /** A loaded snapshot. Sandboxes outlive it. Until it is closed, it keeps virtual machines for forks to come. */
@@ -72,6 +76,8 @@ export class Sandbox implements AsyncDisposable {
   /** Whether it can run another program: after any outcome but "exited" it cannot. */
   readonly alive: boolean;
   readonly closed: boolean;
+  /** Its name, 32 hexadecimal digits: what fork() was given, or a random one. */
+  readonly instanceId: string;
   /**
    * Runs a program. However it ends, also by its timeout, that is a result; but see `check` and `signal`.
    *

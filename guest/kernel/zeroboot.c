@@ -5,6 +5,8 @@
  * /dev/zeroboot		mmap() only: the doorbell page at offset 0, the mailbox behind it
  * /dev/zeroboot-stdout	what is written becomes output records in the mailbox's
  * /dev/zeroboot-stderr	console area; reading gives end-of-file
+ * /proc/zeroboot/instance-id	the name of this clone, 32 hexadecimal digits
+ * /proc/zeroboot/hosts	an /etc/hosts with this clone's host name
  *
  * The guest-physical addresses come from the command line: zeroboot.doorbell=, zeroboot.mailbox=.
  * The wire format is that of guest/proto.
@@ -27,10 +29,14 @@
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
+#include <linux/proc_fs.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/seq_file.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
+#include <linux/utsname.h>
+#include <linux/zeroboot.h>
 
 /* The same numbers as in guest/proto/src/lib.rs; a test of zeroboot's compares them. */
 #define ZB_DOORBELL_SIZE 0x1000
@@ -43,8 +49,20 @@
 #define ZB_EVENT_CONSOLE 4
 #define ZB_STREAM_STDOUT 1
 #define ZB_STREAM_STDERR 2
+#define ZB_CLONE_FIELDS_START 0xff000
+#define ZB_CLONE_FIELDS_MAX 64
+#define ZB_CLONE_FIELD_SIZE 16
+#define ZB_CLONE_SECRET 1
+#define ZB_CLONE_GENERATION 2
+#define ZB_CLONE_BOOT_ID 3
+#define ZB_CLONE_INSTANCE_ID 4
+#define ZB_CLONE_HOST_NAME 5
+#define ZB_CLONE_TSC 6
+#define ZB_CLONE_SECONDS 7
+#define ZB_CLONE_NANOSECONDS 8
+#define ZB_CLONE_CYC2NS 9
 
-#define ZB_CONSOLE_SIZE (ZB_MAILBOX_SIZE - ZB_CONSOLE_START)
+#define ZB_CONSOLE_SIZE (ZB_CLONE_FIELDS_START - ZB_CONSOLE_START)
 
 static ulong doorbell_gpa;
 module_param_named(doorbell, doorbell_gpa, ulong, 0);
@@ -60,6 +78,15 @@ static DEFINE_MUTEX(console_lock);	/* the console area, its records and console_
 
 static_assert(ZB_DOORBELL_SIZE == PAGE_SIZE);
 static_assert(sizeof(atomic_t) == sizeof(u32));
+static_assert(ZB_CLONE_SECRET == ZEROBOOT_CLONE_SECRET);
+static_assert(ZB_CLONE_GENERATION == ZEROBOOT_CLONE_GENERATION);
+static_assert(ZB_CLONE_BOOT_ID == ZEROBOOT_CLONE_BOOT_ID);
+static_assert(ZB_CLONE_INSTANCE_ID == ZEROBOOT_CLONE_INSTANCE_ID);
+static_assert(ZB_CLONE_HOST_NAME == ZEROBOOT_CLONE_HOST_NAME);
+static_assert(ZB_CLONE_TSC == ZEROBOOT_CLONE_TSC);
+static_assert(ZB_CLONE_SECONDS == ZEROBOOT_CLONE_SECONDS);
+static_assert(ZB_CLONE_NANOSECONDS == ZEROBOOT_CLONE_NANOSECONDS);
+static_assert(ZB_CLONE_CYC2NS == ZEROBOOT_CLONE_CYC2NS);
 
 static u32 *mailbox_word(u32 offset)
 {
@@ -224,6 +251,73 @@ static struct miscdevice devices[] = {
 	},
 };
 
+/* --- what clones must not share ----------------------------------------------------------- */
+
+/* Written by the host. Volatile: the compiler sees nobody write it. */
+static volatile u8 instance_id[16];
+
+static const struct zeroboot_clone_field clone_names[] = {
+	ZEROBOOT_CLONE(INSTANCE_ID, instance_id),
+	ZEROBOOT_CLONE(HOST_NAME, init_uts_ns.name.nodename),
+	ZEROBOOT_CLONE_END
+};
+
+static const struct zeroboot_clone_field *const clone_lists[] = {
+	clone_names,
+	zeroboot_clone_random,
+	zeroboot_clone_timekeeping,
+	zeroboot_clone_sched_clock,
+};
+
+/* Tells the host: a count in eight bytes, then for each field its address, length and kind. */
+static void __init publish_clone_fields(void)
+{
+	u8 *record = mailbox + ZB_CLONE_FIELDS_START + sizeof(u64);
+	const struct zeroboot_clone_field *field;
+	u64 count = 0;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(clone_lists); i++) {
+		for (field = clone_lists[i]; field->at; field++) {
+			if (WARN_ON(count == ZB_CLONE_FIELDS_MAX))
+				return;		/* with no count there are no clones */
+			((u64 *)record)[0] = __pa_symbol(field->at);
+			((u32 *)record)[2] = field->len;
+			((u32 *)record)[3] = field->kind;
+			record += ZB_CLONE_FIELD_SIZE;
+			count++;
+		}
+	}
+	*(u64 *)(mailbox + ZB_CLONE_FIELDS_START) = count;
+}
+
+static int instance_id_show(struct seq_file *file, void *unused)
+{
+	u8 id[sizeof(instance_id)];
+	int i;
+
+	for (i = 0; i < sizeof(id); i++)
+		id[i] = instance_id[i];
+	seq_printf(file, "%*phN\n", (int)sizeof(id), id);
+	return 0;
+}
+
+static int hosts_show(struct seq_file *file, void *unused)
+{
+	seq_printf(file, "127.0.0.1\tlocalhost %s\n::1\tlocalhost\n", utsname()->nodename);
+	return 0;
+}
+
+static int __init make_clone_files(void)
+{
+	struct proc_dir_entry *dir = proc_mkdir("zeroboot", NULL);
+
+	if (!dir || !proc_create_single("instance-id", 0444, dir, instance_id_show) ||
+	    !proc_create_single("hosts", 0444, dir, hosts_show))
+		return -ENOMEM;
+	return 0;
+}
+
 static int __init zeroboot_init(void)
 {
 	int err = -ENOMEM;
@@ -248,6 +342,10 @@ static int __init zeroboot_init(void)
 		if (err)
 			goto err_devices;
 	}
+	err = make_clone_files();
+	if (err)
+		goto err_devices;
+	publish_clone_fields();
 	return 0;
 
 err_devices:

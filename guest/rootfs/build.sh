@@ -160,8 +160,10 @@ stage_skeleton() {
     mkdir -p "$STAGE"/{dev,proc,sys,mnt,tmp,run,root,home/sandbox,var/tmp}
     ln -s /tmp "$STAGE/var/run" && rmdir "$STAGE/var/tmp" && ln -s /tmp "$STAGE/var/tmp"
     chmod 1777 "$STAGE/tmp"
-    # Every guest of this image would share an id; an empty one says "not set yet".
-    : >"$STAGE/etc/machine-id"
+    # What differs from guest to guest is the kernel's to tell.
+    ln -s /proc/zeroboot/instance-id "$STAGE/etc/machine-id"
+    ln -s /proc/zeroboot/hosts "$STAGE/etc/hosts"
+    ln -s /proc/sys/kernel/hostname "$STAGE/etc/hostname"
 }
 
 stage_busybox() {

@@ -79,7 +79,7 @@ impl Default for OutputReader {
     fn default() -> Self {
         let console = Area {
             start: proto::CONSOLE_START,
-            room: proto::MAILBOX_SIZE - proto::CONSOLE_START,
+            room: proto::CLONE_FIELDS_START - proto::CONSOLE_START,
             ..Area::default()
         };
         OutputReader { runtime: Area::default(), console }

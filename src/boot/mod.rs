@@ -1,5 +1,6 @@
 //! From a kernel and an image to a snapshot: boot, warm up, capture. The cold path.
 
+mod clone;
 mod command_line;
 mod error;
 mod kernel;

@@ -33,7 +33,8 @@ const E820_RAM: u32 = 1;
 const E820_PRAM: u32 = 12;
 
 const SETUP_RNG_SEED: u32 = 9;
-const SEED_BYTES: usize = 32;
+/// Of the kernel's random numbers.
+pub(super) const SEED_BYTES: usize = 32;
 
 /// Writes all of it. `seed` is for the kernel's random numbers.
 pub(super) fn write(

@@ -1,6 +1,5 @@
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,18 +7,22 @@ use std::time::{Duration, Instant};
 use linux_loader::cmdline::Cmdline;
 use sha2::{Digest, Sha256};
 use zeroboot_proto as proto;
-use zeroboot_proto::{Event, Stage};
+use zeroboot_proto::{CloneField, Event, Stage};
 
 use super::warm::Warmth;
-use super::{Error, Program, Progress, Result, Step, command_line, kernel, parameters, warm};
+use super::{
+    Error, Program, Progress, Result, Step, clone, command_line, kernel, parameters, warm,
+};
 use crate::agent::Guest;
 use crate::device::{Console, LineSink};
-use crate::kvm::{CpuFeatures, Host, Traits, enter_long_mode, guest_cpuid, guest_tsc, save};
+use crate::kvm::{
+    Clock, CpuFeatures, Host, Traits, enter_long_mode, guest_clock, guest_cpuid, save,
+};
 use crate::machine::{Access, Layout, Machine, Stop};
 use crate::snapshot::{
     self, Capture, FORMAT, Manifest, Origin, State, sha256_of_file, sha256_of_image,
 };
-use crate::sys::{self, Expired, Limits, Moment};
+use crate::sys::{self, Expired, Limits};
 
 /// What a template is made of.
 #[derive(Clone, Debug)]
@@ -100,18 +103,21 @@ impl Template {
         let mut timings = Timings::start();
         let tail = Arc::new(ConsoleTail::new(Arc::clone(progress)));
         progress.step(Step::Kernel);
-        let mut machine = self.machine(tail.sink())?;
+        let (mut machine, clock) = self.machine(tail.sink())?;
         self.boot(&mut machine, &**progress, &mut timings).map_err(|why| tail.explain(why))?;
+        let clone_fields = clone::fields(&mut machine, self.layout, self.traits.tsc_khz)?;
         progress.step(Step::WarmUp);
         let mut guest = Guest::at_doorbell(machine);
         let warmth = warm::up(&mut guest, &self.plan.warm, &**progress)?;
         timings.mark("warm-up");
         progress.step(Step::Capture);
-        self.capture(guest.machine(), dir, warmth, timings)
+        let found = Found { warmth, clone_fields, clock };
+        self.capture(guest.machine(), dir, found, timings)
     }
 
-    /// A machine that stands before the kernel's first instruction.
-    fn machine(&self, console: LineSink) -> Result<Machine> {
+    /// A machine that stands before the kernel's first instruction, and the clock that its guest
+    /// will go by.
+    fn machine(&self, console: LineSink) -> Result<(Machine, Clock)> {
         let rootfs =
             Arc::new(File::open(&self.plan.rootfs).map_err(Error::file(&self.plan.rootfs))?);
         let rootfs = sys::read_only_of_file(&rootfs, self.layout.rootfs_bytes() as usize)?;
@@ -124,20 +130,21 @@ impl Template {
         machine.vcpu().set_cpuid(&cpuid)?;
         let memory = kernel::memory(machine.ram())?;
         let entry = kernel::load(&memory, &self.plan.kernel)?;
-        parameters::write(&memory, self.layout, &self.line_for_now(&mut machine)?, &seed()?)?;
+        let mut seed = [0; parameters::SEED_BYTES];
+        sys::fill_random(&mut seed)?;
+        let clock = guest_clock(machine.vcpu(), self.traits.tsc_khz)?;
+        parameters::write(&memory, self.layout, &self.line_at(&clock)?, &seed)?;
         let ram = Arc::clone(machine.ram());
         enter_long_mode(machine.vcpu(), &ram, entry, parameters::ZERO_PAGE_AT)?;
-        Ok(machine)
+        Ok((machine, clock))
     }
 
     /// The command line with the wall clock at a point on the guest's TSC, from which PID 1 sets
     /// the time: the CMOS clock tells whole seconds only.
-    fn line_for_now(&self, machine: &mut Machine) -> Result<Cmdline> {
-        let tsc = guest_tsc(machine.vcpu())?;
-        let now = Moment::now().realtime_ns;
-        let clock = format!("ZB_CLOCK={now}@{tsc}/{}", self.traits.tsc_khz);
+    fn line_at(&self, clock: &Clock) -> Result<Cmdline> {
+        let Clock { realtime_ns, tsc, tsc_khz } = clock;
         let mut line = self.command_line.clone();
-        line.insert_str(clock)
+        line.insert_str(format!("ZB_CLOCK={realtime_ns}@{tsc}/{tsc_khz}"))
             .map_err(|e| Error::Kernel { path: "command line".into(), why: e.to_string() })?;
         Ok(line)
     }
@@ -189,14 +196,30 @@ impl Template {
         &self,
         machine: &mut Machine,
         dir: &Path,
-        warmth: Warmth,
+        found: Found,
         mut timings: Timings,
     ) -> Result<Manifest> {
         machine.mailbox().tidy();
         let cpuid = guest_cpuid(&self.host, self.traits.ring0, self.traits.tsc_khz)?;
-        let (cpu, clock) = save(&self.host, machine.vcpu(), &cpuid)?;
+        let Found { warmth, clone_fields, clock } = found;
+        let (cpu, clock) = save(&self.host, machine.vcpu(), &cpuid, &clock)?;
         timings.mark("capture");
-        let manifest = Manifest {
+        let capture = Capture {
+            memory: machine.ram(),
+            state: State {
+                cpu,
+                uart: machine.uart(),
+                working_set: warmth.working_set,
+                clone_fields,
+            },
+            manifest: self.manifest(clock, warmth.runs, timings),
+            rootfs: &self.plan.rootfs,
+        };
+        Ok(snapshot::write(dir, capture)?)
+    }
+
+    fn manifest(&self, clock: Clock, warm_runs: u32, timings: Timings) -> Manifest {
+        Manifest {
             format: FORMAT,
             protocol: proto::VERSION,
             runtime: self.plan.runtime.clone(),
@@ -213,23 +236,23 @@ impl Template {
                 command_line: self.line(),
                 key: self.key(),
                 warmed_with: self.plan.warm.iter().map(|p| p.name.clone()).collect(),
-                warm_runs: warmth.runs,
+                warm_runs,
                 timings_ms: timings.marks,
             },
-        };
-        let capture = Capture {
-            memory: machine.ram(),
-            state: State { cpu, uart: machine.uart(), working_set: warmth.working_set },
-            manifest,
-            rootfs: &self.plan.rootfs,
-        };
-        Ok(snapshot::write(dir, capture)?)
+        }
     }
 
     fn line(&self) -> String {
         let line = self.command_line.as_cstring();
         line.map(|line| line.to_string_lossy().into_owned()).unwrap_or_default()
     }
+}
+
+/// What was found out on the way to a warm guest.
+struct Found {
+    warmth: Warmth,
+    clone_fields: Vec<CloneField>,
+    clock: Clock,
 }
 
 /// Why a guest did not get to its doorbell.
@@ -289,12 +312,4 @@ impl Timings {
         self.marks.push((step.into(), now.duration_since(self.last).as_millis() as u64));
         self.last = now;
     }
-}
-
-fn seed() -> Result<[u8; 32]> {
-    let path = Path::new("/dev/urandom");
-    let mut seed = [0u8; 32];
-    let mut file = File::open(path).map_err(Error::file(path))?;
-    file.read_exact(&mut seed).map_err(Error::file(path))?;
-    Ok(seed)
 }

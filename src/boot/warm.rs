@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use zeroboot_proto::Request;
+use zeroboot_proto::{Request, SEED_BYTES, Seed};
 
 use super::{Error, Program, Progress, Result};
 use crate::agent::{Collected, Guest, Outcome, RunRequest, Sink};
-use crate::sys::Limits;
+use crate::sys::{self, Limits};
 
 /// A program that takes longer is run once: what it needs is loaded then, and repeating it would
 /// cost seconds on a host that emulates ring 0.
@@ -98,6 +98,10 @@ fn working_set(guest: &mut Guest, programs: &[Program]) -> Result<Vec<u32>> {
 
 /// Runs one program, which must end well; how long it took.
 fn run(guest: &mut Guest, kind: Request, program: &Program) -> Result<Duration> {
+    // As in a fork, so that reseeding is warm, too, and what the runs before have seeded is renewed.
+    let mut seed = [0; SEED_BYTES as usize];
+    sys::fill_random(&mut seed)?;
+    guest.machine().mailbox().leave_seed(Seed::Rehearsal, &seed);
     let limits = Limits::within(TIMEOUT);
     let request =
         RunRequest { kind, payload: &program.code, limits: &limits, streams: false, gate: None };

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use vm_memory::{Bytes, VolatileMemory};
 use zeroboot_proto as proto;
-use zeroboot_proto::{Header, Request};
+use zeroboot_proto::{CloneField, Header, Request, Seed};
 
 use crate::sys::{Region, Slice};
 
@@ -59,6 +59,7 @@ impl Mailbox {
             sequence,
             death,
             death_detail,
+            seed,
         ] = words;
         Header {
             magic,
@@ -72,6 +73,7 @@ impl Mailbox {
             sequence,
             death,
             death_detail,
+            seed,
         }
     }
 
@@ -88,6 +90,29 @@ impl Mailbox {
         self.store(OUTPUT_USED, 0);
         self.store(EXIT_CODE, 0);
         Some(output_start)
+    }
+
+    /// Leaves a seed for a runtime that stands at its doorbell: it reseeds what it has loaded before
+    /// its next request.
+    pub fn leave_seed(&self, why: Seed, seed: &[u8; proto::SEED_BYTES as usize]) {
+        self.slice()
+            .write_slice(seed, proto::SEED_START as usize)
+            .expect("the seed lies inside the mailbox");
+        self.store(SEED, why as u32);
+    }
+
+    /// What a booted guest's kernel says about what its clones must not share. Nothing of it is
+    /// checked but that there is room for so many.
+    pub fn clone_fields(&self) -> Vec<CloneField> {
+        let at = |i: usize| proto::CLONE_FIELDS_START as usize / 4 + i;
+        let long = |i| u64::from(self.load(at(i))) | u64::from(self.load(at(i + 1))) << 32;
+        let count = long(0).min(u64::from(proto::CLONE_FIELDS_MAX)) as usize;
+        let field = |i| CloneField {
+            address: long(i),
+            len: self.load(at(i + 2)),
+            kind: self.load(at(i + 3)),
+        };
+        (0..count).map(|i| field(2 + 4 * i)).collect()
     }
 
     /// Appends a private copy of bytes `from..to` to a buffer; the caller has checked that the
@@ -143,6 +168,7 @@ const OUTPUT_START: usize = std::mem::offset_of!(Header, output_start) / 4;
 const OUTPUT_USED: usize = std::mem::offset_of!(Header, output_used) / 4;
 const EXIT_CODE: usize = std::mem::offset_of!(Header, exit_code) / 4;
 const CONSOLE_USED: usize = std::mem::offset_of!(Header, console_used) / 4;
+const SEED: usize = std::mem::offset_of!(Header, seed) / 4;
 const SEQUENCE: usize = std::mem::offset_of!(Header, sequence) / 4;
 
 #[cfg(test)]
@@ -181,5 +207,33 @@ mod tests {
     fn a_mailbox_that_does_not_fit_is_refused() {
         let (_file, region) = sys::shared_of_memfd(proto::MAILBOX_SIZE as usize).unwrap();
         assert!(Mailbox::new(&Arc::new(region), 4096).is_none());
+    }
+
+    #[test]
+    fn a_seed_that_is_left_is_in_the_mailbox() {
+        let mailbox = mailbox();
+        mailbox.leave_seed(Seed::Fork, &[7; proto::SEED_BYTES as usize]);
+        assert_eq!(mailbox.header().seed, Seed::Fork as u32);
+        let mut copy = Vec::new();
+        mailbox.copy(proto::SEED_START, proto::SEED_START + proto::SEED_BYTES, &mut copy);
+        assert_eq!(copy, [7; proto::SEED_BYTES as usize]);
+        mailbox.tidy();
+        assert_eq!(mailbox.header().seed, 0);
+    }
+
+    #[test]
+    fn clone_fields_are_as_many_as_the_guest_says_and_never_more_than_there_is_room_for() {
+        let mailbox = mailbox();
+        assert_eq!(mailbox.clone_fields(), []);
+        let write = |at: u32, word: u32| mailbox.store(at as usize / 4, word);
+        write(proto::CLONE_FIELDS_START, 1);
+        for (i, word) in [0x2000, 3, 32, 1].into_iter().enumerate() {
+            write(proto::CLONE_FIELDS_START + 8 + 4 * i as u32, word);
+        }
+        let field = CloneField { address: 0x3_0000_2000, len: 32, kind: 1 };
+        assert_eq!(mailbox.clone_fields(), [field]);
+        write(proto::CLONE_FIELDS_START, u32::MAX);
+        write(proto::CLONE_FIELDS_START + 4, u32::MAX);
+        assert_eq!(mailbox.clone_fields().len(), proto::CLONE_FIELDS_MAX as usize);
     }
 }

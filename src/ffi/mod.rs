@@ -23,6 +23,7 @@ mod turn;
 mod cancel;
 mod error;
 mod host;
+mod instance;
 mod log;
 mod result;
 mod run;

@@ -11,8 +11,8 @@ use super::options::{self, Options};
 use super::snapshot::{Owner, zb_snapshot};
 use super::status::*;
 use super::turn::{Refused, Turn};
-use super::{guard, log};
-use crate::fork::{ForkOptions, Pool, Sandbox};
+use super::{guard, instance, log};
+use crate::fork::{ForkOptions, InstanceId, Pool, Sandbox};
 use crate::sys::Cancel;
 
 /// A virtual machine that stands where its snapshot was taken: in the runtime, waiting for a
@@ -27,6 +27,7 @@ pub struct zb_sandbox {
     owner: Owner,
     // A run holds this for itself, so that a zb_free that comes in the middle takes nothing away.
     shared: Arc<Shared>,
+    pub(super) instance_id: InstanceId,
 }
 
 /// What a run and a free that comes in the middle of it both use.
@@ -51,11 +52,14 @@ pub struct zb_fork_options {
     pub size: usize,
     /// ZB_FORK_FRESH or 0.
     pub flags: u64,
+    /// A name for the sandbox; all zeros for a random one. Its guest finds it in /etc/machine-id, as
+    /// 32 hexadecimal digits, and in its host name. Nobody minds two sandboxes with one name.
+    pub instance_id: [u8; 16],
 }
 
-const _: () = assert!(size_of::<zb_fork_options>() == 16);
+const _: () = assert!(size_of::<zb_fork_options>() == 32);
 
-// SAFETY: repr(C), size first, two words without padding, any bytes are valid.
+// SAFETY: repr(C), size first, two words and bytes without padding, any bytes are valid.
 unsafe impl Options for zb_fork_options {
     const NAME: &'static str = "zb_fork_options";
 }
@@ -66,14 +70,16 @@ impl zb_sandbox {
         let options = ForkOptions {
             fresh: options.flags & ZB_FORK_FRESH != 0,
             console: Some(log::console_sink()),
+            instance_id: instance::given(options.instance_id),
         };
         let sandbox = pool.fork(options)?;
+        let instance_id = sandbox.instance_id();
         let shared = Shared {
             stop: sandbox.stop_token().clone(),
             turn: Turn::new(sandbox),
             alive: AtomicBool::new(true),
         };
-        Ok(zb_sandbox { owner: Owner::this_process(), shared: Arc::new(shared) })
+        Ok(zb_sandbox { owner: Owner::this_process(), shared: Arc::new(shared), instance_id })
     }
 
     /// A share in the sandbox behind a handle.

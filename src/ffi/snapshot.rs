@@ -167,7 +167,7 @@ impl Owner {
 /// ZB_ERR_CORRUPT (truncated, changed, or no snapshot),
 /// ZB_ERR_VERSION (of another version of zeroboot),
 /// ZB_ERR_HOST (this processor or KVM lacks what it needs),
-/// ZB_ERR_CLOCK (its clock would be wrong, because the host was booted since, or is another),
+/// ZB_ERR_CLOCK (its clock would be wrong, because the host's stands before the snapshot's),
 /// ZB_ERR_KVM (no usable /dev/kvm),
 /// ZB_ERR_LIMIT (no more files or mappings),
 /// ZB_ERR_IO, ZB_ERR_NO_MEMORY, ZB_ERR_INTERNAL.

@@ -29,7 +29,7 @@ pub const ZB_ERR_VERSION: zb_status = 5;
 /// A snapshot that this host cannot run, because its processor or its KVM lacks something.
 pub const ZB_ERR_HOST: zb_status = 6;
 
-/// A snapshot in which clocks would be wrong, because its host has booted since, or is another.
+/// A snapshot in which clocks would be wrong, because its host's stands before it.
 pub const ZB_ERR_CLOCK: zb_status = 7;
 
 /// KVM is not there, may not be used, lacks something, or refused something.

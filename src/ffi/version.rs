@@ -16,6 +16,9 @@ pub const ZB_FEATURE_LOAD_SEALED_COPY: u64 = 2;
 /// In zb_features: zb_fork_options.flags takes ZB_FORK_FRESH.
 pub const ZB_FEATURE_FORK_FRESH: u64 = 4;
 
+/// In zb_features: zb_fork_options has instance_id.
+pub const ZB_FEATURE_FORK_INSTANCE_ID: u64 = 8;
+
 /// The library's version.
 ///
 /// Returns text such as "0.1.0" that ends with a NUL and lives as long as the library is loaded.
@@ -46,5 +49,10 @@ pub extern "C" fn zb_abi_version() -> u32 {
 /// Threads: any, also several at once. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn zb_features() -> u64 {
-    guard::plain(0, || ZB_FEATURE_LOAD_VERIFY | ZB_FEATURE_LOAD_SEALED_COPY | ZB_FEATURE_FORK_FRESH)
+    guard::plain(0, || {
+        ZB_FEATURE_LOAD_VERIFY
+            | ZB_FEATURE_LOAD_SEALED_COPY
+            | ZB_FEATURE_FORK_FRESH
+            | ZB_FEATURE_FORK_INSTANCE_ID
+    })
 }

@@ -8,6 +8,7 @@
 
 mod examine;
 mod home;
+mod identity;
 mod keeper;
 mod observe;
 mod pool;
@@ -15,6 +16,7 @@ mod sandbox;
 mod shell;
 
 pub use examine::Inside;
+pub use identity::{InstanceId, NoInstanceId};
 pub use observe::Observation;
 pub use pool::{ForkOptions, Pool, PoolOptions};
 pub use sandbox::{Error, OnOutput, RunOptions, RunResult, Sandbox};

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::home::Home;
 use super::keeper::IDLE;
-use super::{Error, Sandbox};
+use super::{Error, InstanceId, Sandbox};
 use crate::device::LineSink;
 use crate::snapshot::Snapshot;
 
@@ -25,6 +25,9 @@ pub struct ForkOptions {
     pub fresh: bool,
     /// Gets the lines that the guest's kernel prints.
     pub console: Option<LineSink>,
+    /// The fork's name; a random one if there is none. Names are the owner's business: two forks
+    /// may have the same.
+    pub instance_id: Option<InstanceId>,
 }
 
 /// Makes sandboxes of a snapshot, and reuses their machines.
@@ -98,7 +101,7 @@ impl Pool {
         let home = &self.home;
         let mut shell = if options.fresh { home.take_fresh() } else { home.take_any() }?;
         shell.connect(&home.snapshot, options.console);
-        Ok(Sandbox::of(shell, &home.snapshot, Some(Arc::clone(home))))
+        Sandbox::of(shell, &home.snapshot, Some(Arc::clone(home)), options.instance_id)
     }
 }
 

@@ -9,7 +9,7 @@ use kvm_bindings::{
 use kvm_ioctls::VcpuFd;
 
 use super::save::MSRS_MAX;
-use super::{Clock, CpuState, Error, Result, Ring0, Traits, TscControl, Vcpu};
+use super::{Clock, CpuState, Error, Passed, Result, Ring0, Traits, TscControl, Vcpu};
 use crate::sys::Moment;
 
 /// SDM volume 4: the time stamp counter.
@@ -72,6 +72,11 @@ impl Prepared {
             TscControl::Settable => self.clock.tsc_at(now),
             TscControl::Raw => now.tsc,
         }
+    }
+
+    /// What has passed for a guest that begins now.
+    pub fn passed(&self, now: Moment) -> Passed {
+        self.clock.passed(now, self.guest_tsc(now))
     }
 
     /// The timer's deadline for a guest that begins when its TSC reads `tsc`, if it was armed.

@@ -7,16 +7,17 @@ use super::restore::{IA32_TSC, IA32_TSC_DEADLINE};
 use super::{Clock, CpuState, Error, Host, Result, Vcpu, Vm};
 use crate::sys::Moment;
 
-/// Reads everything out of a vCPU that stands between two instructions.
-pub fn save(host: &Host, vcpu: &mut Vcpu, cpuid: &CpuId) -> Result<(CpuState, Clock)> {
+/// Reads everything out of a vCPU that stands between two instructions. `clock` is what its guest
+/// goes by; the result is the same clock now.
+pub fn save(
+    host: &Host,
+    vcpu: &mut Vcpu,
+    cpuid: &CpuId,
+    clock: &Clock,
+) -> Result<(CpuState, Clock)> {
     vcpu.complete_exit()?;
-    let tsc = guest_tsc(vcpu)?;
+    let now = clock.when(guest_tsc(vcpu)?);
     let fd = vcpu.fd();
-    let clock = Clock {
-        realtime_ns: Moment::now().realtime_ns,
-        tsc,
-        tsc_khz: fd.get_tsc_khz().map_err(Error::ioctl("KVM_GET_TSC_KHZ"))?,
-    };
     let state = CpuState {
         cpuid: cpuid.as_slice().to_vec(),
         regs: fd.get_regs().map_err(Error::ioctl("KVM_GET_REGS"))?,
@@ -30,7 +31,22 @@ pub fn save(host: &Host, vcpu: &mut Vcpu, cpuid: &CpuId) -> Result<(CpuState, Cl
         mp_state: fd.get_mp_state().map_err(Error::ioctl("KVM_GET_MP_STATE"))?,
         tsc_deadline: read_msr(fd, IA32_TSC_DEADLINE)?,
     };
-    Ok((state, clock))
+    Ok((state, now))
+}
+
+/// The wall clock at a moment of the guest's TSC. The closest of a few readings is taken, so that a
+/// preemption between the two does not count.
+pub fn guest_clock(vcpu: &Vcpu, tsc_khz: u32) -> Result<Clock> {
+    let mut best = (u64::MAX, Clock { realtime_ns: 0, tsc: 0, tsc_khz });
+    for _ in 0..4 {
+        let before = guest_tsc(vcpu)?;
+        let realtime_ns = Moment::now().realtime_ns;
+        let width = guest_tsc(vcpu)?.saturating_sub(before);
+        if width < best.0 {
+            best = (width, Clock { realtime_ns, tsc: before + width / 2, tsc_khz });
+        }
+    }
+    Ok(best.1)
 }
 
 /// What the guest's TSC reads now.

@@ -50,9 +50,8 @@ pub enum Error {
     },
     /// A fork's wall clock would be wrong.
     #[error(
-        "{}: a fork's clock would be {ms} ms off: the host's clock, or the time stamp counter that \
-         its guests read, is not where it was when the template was made (another boot, another \
-         machine, or the clock was set); build the template again",
+        "{}: a fork's clock would be {ms} ms ahead: the host's clock stands before the moment at \
+         which the template was made; set the host's clock, or build the template again",
         path.display()
     )]
     Clock {

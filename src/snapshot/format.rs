@@ -18,6 +18,8 @@ use kvm_bindings::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use zeroboot_proto::{CLONE_FIELDS_MAX, CloneField};
+
 use super::FORMAT;
 use crate::device::{UART_STATE_BYTES, UartState};
 use crate::kvm::CpuState;
@@ -37,6 +39,8 @@ pub struct State {
     pub uart: UartState,
     /// Numbers of the pages of memory that the smallest program writes to, in ascending order.
     pub working_set: Vec<u32>,
+    /// What forks must not share, as the guest's kernel says; not checked.
+    pub clone_fields: Vec<CloneField>,
 }
 
 /// Why bytes are no state.
@@ -88,7 +92,7 @@ pub enum FormatError {
 
 type Result<T> = std::result::Result<T, FormatError>;
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "cpuid section",
     "regs section",
     "sregs section",
@@ -102,12 +106,14 @@ const SECTIONS: [&str; 13] = [
     "deadline section",
     "uart section",
     "working set section",
+    "clone fields section",
 ];
 
 /// The bytes of `state.bin`.
 pub fn encode(state: &State, manifest: &[u8]) -> Vec<u8> {
     let cpu = &state.cpu;
     let deadline = cpu.tsc_deadline.to_le_bytes();
+    let fields: Vec<[u8; 16]> = state.clone_fields.iter().map(field_bytes).collect();
     let sections: [&[u8]; SECTIONS.len()] = [
         cpu.cpuid.as_bytes(),
         cpu.regs.as_bytes(),
@@ -122,6 +128,7 @@ pub fn encode(state: &State, manifest: &[u8]) -> Vec<u8> {
         &deadline,
         &state.uart,
         state.working_set.as_bytes(),
+        fields.as_bytes(),
     ];
     let mut out = MAGIC.to_vec();
     out.extend(FORMAT.to_le_bytes());
@@ -139,27 +146,43 @@ pub fn encode(state: &State, manifest: &[u8]) -> Vec<u8> {
 
 /// The state in the bytes of `state.bin`, if they are whole, ours and go with this manifest.
 pub fn decode(file: &[u8], manifest: &[u8]) -> Result<State> {
-    let sections = split(file, manifest)?;
-    let [cpuid, regs, sregs, xcrs, xsave, lapic, msrs, events, debugregs, mp, deadline, uart, set] =
-        sections;
+    let s = split(file, manifest)?;
     let cpu = CpuState {
-        cpuid: list::<kvm_cpuid_entry2>(cpuid, 0, KVM_MAX_CPUID_ENTRIES)?,
-        regs: one::<kvm_regs>(regs, 1)?,
-        sregs: one::<kvm_sregs>(sregs, 2)?,
-        xcrs: one::<kvm_xcrs>(xcrs, 3)?,
-        xsave: Box::new(one::<kvm_xsave>(xsave, 4)?),
-        lapic: one::<kvm_lapic_state>(lapic, 5)?,
-        msrs: list::<kvm_msr_entry>(msrs, 6, KVM_MAX_MSR_ENTRIES)?,
-        events: one::<kvm_vcpu_events>(events, 7)?,
-        debugregs: one::<kvm_debugregs>(debugregs, 8)?,
-        mp_state: one::<kvm_mp_state>(mp, 9)?,
-        tsc_deadline: u64::from_le_bytes(one(deadline, 10)?),
+        cpuid: list::<kvm_cpuid_entry2>(s[0], 0, KVM_MAX_CPUID_ENTRIES)?,
+        regs: one::<kvm_regs>(s[1], 1)?,
+        sregs: one::<kvm_sregs>(s[2], 2)?,
+        xcrs: one::<kvm_xcrs>(s[3], 3)?,
+        xsave: Box::new(one::<kvm_xsave>(s[4], 4)?),
+        lapic: one::<kvm_lapic_state>(s[5], 5)?,
+        msrs: list::<kvm_msr_entry>(s[6], 6, KVM_MAX_MSR_ENTRIES)?,
+        events: one::<kvm_vcpu_events>(s[7], 7)?,
+        debugregs: one::<kvm_debugregs>(s[8], 8)?,
+        mp_state: one::<kvm_mp_state>(s[9], 9)?,
+        tsc_deadline: u64::from_le_bytes(one(s[10], 10)?),
     };
     Ok(State {
         cpu,
-        uart: one::<[u8; UART_STATE_BYTES]>(uart, 11)?,
-        working_set: list::<u32>(set, 12, WORKING_SET_MAX)?,
+        uart: one::<[u8; UART_STATE_BYTES]>(s[11], 11)?,
+        working_set: list::<u32>(s[12], 12, WORKING_SET_MAX)?,
+        clone_fields: list::<[u8; 16]>(s[13], 13, CLONE_FIELDS_MAX as usize)?
+            .iter()
+            .map(field)
+            .collect(),
     })
+}
+
+/// u64 address, u32 length, u32 kind.
+fn field_bytes(field: &CloneField) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&field.address.to_le_bytes());
+    bytes[8..12].copy_from_slice(&field.len.to_le_bytes());
+    bytes[12..].copy_from_slice(&field.kind.to_le_bytes());
+    bytes
+}
+
+fn field(bytes: &[u8; 16]) -> CloneField {
+    let address = u64::from(word(bytes, 0)) | u64::from(word(bytes, 4)) << 32;
+    CloneField { address, len: word(bytes, 8), kind: word(bytes, 12) }
 }
 
 /// Checks everything but the sections' contents.
@@ -228,7 +251,7 @@ fn list<T: FromBytes + Immutable>(bytes: &[u8], section: usize, max: usize) -> R
         return Err(FormatError::Length {
             section: SECTIONS[section],
             have: bytes.len(),
-            expect: "a list of KVM's structures that KVM takes",
+            expect: "a list of as many as there can be",
         });
     }
     bytes.chunks_exact(size).map(|chunk| one(chunk, section)).collect()
@@ -252,6 +275,8 @@ const _: () = {
 mod tests {
     use super::*;
 
+    const FIELD: CloneField = CloneField { address: 0x1_0000_0008, len: 8, kind: 6 };
+
     fn sample() -> State {
         let cpu = CpuState {
             cpuid: vec![kvm_cpuid_entry2 { function: 7, eax: 3, ..Default::default() }],
@@ -266,7 +291,12 @@ mod tests {
             mp_state: kvm_mp_state::default(),
             tsc_deadline: 77,
         };
-        State { cpu, uart: [1, 2, 3, 4, 5, 6, 7, 8, 9], working_set: vec![3, 4, 70] }
+        State {
+            cpu,
+            uart: [1, 2, 3, 4, 5, 6, 7, 8, 9],
+            working_set: vec![3, 4, 70],
+            clone_fields: vec![FIELD],
+        }
     }
 
     #[test]
@@ -278,6 +308,7 @@ mod tests {
         assert_eq!(state.cpu.msrs, sample().cpu.msrs);
         assert_eq!((state.cpu.tsc_deadline, state.uart), (77, sample().uart));
         assert_eq!(state.working_set, [3, 4, 70]);
+        assert_eq!(state.clone_fields, [FIELD]);
         assert_eq!(encode(&state, b"{}"), file);
     }
 

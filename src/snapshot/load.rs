@@ -6,7 +6,10 @@ use std::sync::Arc;
 use once_cell::sync::OnceCell;
 use zeroboot_proto as proto;
 
-use super::{Error, FORMAT, MANIFEST, MEMORY, Manifest, ROOTFS, Result, STATE, decode, verify};
+use super::{
+    ClonePlaces, Error, FORMAT, MANIFEST, MEMORY, Manifest, ROOTFS, Result, STATE, State, decode,
+    verify,
+};
 use crate::device::UartState;
 use crate::kvm::{CpuFeatures, Host, Prepared, Ring0, Traits, TscControl};
 use crate::machine::Layout;
@@ -15,8 +18,8 @@ use crate::sys::{self, Gate, Moment, Region};
 /// A manifest or a state file is a few KiB; what is longer is no such file.
 const SMALL_FILE_MAX: u64 = 1 << 20;
 
-/// How far off the wall clock of a fork may be. The guest's clock is the host's counter, and the
-/// two drift apart by some parts in a million, so an old template passes this in the end.
+/// How far ahead of the host's the wall clock of a fork may be: a template's clock does not go back.
+/// As much as two hosts' clocks may differ, or one may be corrected.
 const CLOCK_ERROR_MAX_NS: i128 = 250_000_000;
 
 /// How to load.
@@ -37,6 +40,7 @@ pub struct Snapshot {
     prepared: Prepared,
     uart: UartState,
     working_set: Vec<u32>,
+    clone_places: ClonePlaces,
     memory: Arc<File>,
     rootfs: Arc<Region>,
     manifest: Manifest,
@@ -68,7 +72,8 @@ impl Snapshot {
         // Behind the checksums: a damaged number must not pass for another host's.
         check_host(dir, &manifest, traits)?;
         let layout = Layout::new(manifest.ram_bytes, manifest.rootfs_bytes)?;
-        check_working_set(&state_path, &state.working_set, layout)?;
+        let clone_places = check_places(&state_path, &state, layout)?;
+        let working_set = union(state.working_set, clone_places.pages());
         let memory = open_exact(&dir.join(MEMORY), layout.memory_len())?;
         let rootfs = Arc::new(open_exact(&dir.join(ROOTFS), layout.rootfs_bytes())?);
         if options.verify {
@@ -89,7 +94,8 @@ impl Snapshot {
             layout,
             prepared,
             uart: state.uart,
-            working_set: state.working_set,
+            working_set,
+            clone_places,
             memory: Arc::new(memory),
             manifest,
             gate: (traits.ring0 == Ring0::Emulated).then(gate),
@@ -121,9 +127,14 @@ impl Snapshot {
         &self.uart
     }
 
-    /// Numbers of the pages that the smallest program writes to.
+    /// Numbers of the pages that the smallest program writes to, or the host before any does.
     pub fn working_set(&self) -> &[u32] {
         &self.working_set
+    }
+
+    /// Where a fork has to be made to differ from its siblings.
+    pub fn clone_places(&self) -> &ClonePlaces {
+        &self.clone_places
     }
 
     /// RAM and mailbox.
@@ -188,11 +199,24 @@ fn check_host(dir: &Path, manifest: &Manifest, traits: Traits) -> Result<()> {
     if let Some(lacking) = manifest.cpu.lacking_on(&CpuFeatures::of_host()) {
         return refuse(format!("it needs {lacking}"));
     }
-    let error_ns = manifest.clock.error_ns(Moment::now(), traits.tsc);
+    let error_ns = manifest.clock.error_ns(Moment::now());
     if error_ns.abs() > CLOCK_ERROR_MAX_NS {
         return Err(Error::Clock { path: dir.to_path_buf(), ms: error_ns / 1_000_000 });
     }
     Ok(())
+}
+
+/// What the state says about places in memory.
+fn check_places(path: &Path, state: &State, layout: Layout) -> Result<ClonePlaces> {
+    check_working_set(path, &state.working_set, layout)?;
+    ClonePlaces::check(&state.clone_fields, layout).map_err(|e| Error::corrupt(path, e.to_string()))
+}
+
+fn union(mut pages: Vec<u32>, more: &[u32]) -> Vec<u32> {
+    pages.extend(more);
+    pages.sort_unstable();
+    pages.dedup();
+    pages
 }
 
 /// The pages must be pages of the memory, each once.

@@ -5,12 +5,13 @@
 //! | file | what |
 //! |---|---|
 //! | `manifest.json` | what it is, in words: format, sizes, hashes, clock, processor, origin |
-//! | `state.bin` | vCPU and UART: sections with checksums, and the manifest's checksum |
+//! | `state.bin` | vCPU, UART, and what forks must not share: sections with checksums, and the manifest's checksum |
 //! | `memory.img` | RAM and mailbox, sparse; forks map it copy-on-write |
 //! | `rootfs.img` | the root file system's image; all machines of a host share its pages |
 //!
 //! It is written under another name and renamed, so it is whole or not there.
 
+mod clone;
 mod error;
 mod format;
 mod load;
@@ -18,6 +19,7 @@ mod manifest;
 mod save;
 mod verify;
 
+pub use clone::{ClonePlaces, HOST_NAME_BYTES, ID_BYTES, Place, SECRET_BYTES, SECRETS_MAX};
 pub use error::{Error, Result};
 pub use format::{State, decode, encode};
 pub use load::{LoadOptions, Snapshot};
@@ -26,7 +28,7 @@ pub use save::{Capture, write};
 pub use verify::{sha256_of_file, sha256_of_image, verify};
 
 /// Version of the directory's format; readers take this one only.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Names in the directory.
 pub const MANIFEST: &str = "manifest.json";

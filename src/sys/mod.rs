@@ -11,6 +11,7 @@ mod kick;
 mod limits;
 mod memory;
 mod pagemap;
+mod random;
 mod thread;
 
 pub use cancel::{Cancel, Registration};
@@ -26,6 +27,7 @@ pub use memory::{
     sealed_copy, shared_of_memfd,
 };
 pub use pagemap::{Residence, residences};
+pub use random::fill_random;
 pub use thread::spawn;
 
 /// Result of this layer.

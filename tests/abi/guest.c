@@ -105,6 +105,36 @@ static void handles_may_be_freed_in_any_order(void) {
     zb_result_free(result);
 }
 
+static void a_sandbox_has_the_name_that_it_was_given_or_a_random_one(void) {
+    static const char *told = "print(open('/etc/machine-id').read(), end='')";
+    static const uint8_t zeros[16];
+    uint8_t name[16] = {0xab, 0xcd, [15] = 0x01};
+    zb_fork_options opts;
+    zb_sandbox *named = NULL, *other;
+    zb_result *result;
+
+    ZB_INIT(opts);
+    memcpy(opts.instance_id, name, sizeof name);
+    CHECK_OK(zb_fork(snapshot, &opts, &named, err));
+    CHECK(memcmp(zb_sandbox_instance_id(named), name, sizeof name) == 0);
+    result = run(named, told);
+    CHECK(prints(result, "abcd0000000000000000000000000001\n"));
+    zb_result_free(result);
+    zb_free(named);
+
+    other = fork_one();
+    CHECK(memcmp(zb_sandbox_instance_id(other), name, sizeof name) != 0);
+    CHECK(memcmp(zb_sandbox_instance_id(other), zeros, sizeof zeros) != 0);
+    zb_free(other);
+
+    /* A program compiled before there were names. */
+    opts.size = offsetof(zb_fork_options, instance_id);
+    CHECK_OK(zb_fork(snapshot, &opts, &other, err));
+    CHECK(memcmp(zb_sandbox_instance_id(other), name, sizeof name) != 0);
+    zb_free(other);
+    CHECK(zb_sandbox_instance_id(NULL) == NULL);
+}
+
 static void a_sandbox_is_dead_after_a_timeout_and_says_so(void) {
     zb_sandbox *sandbox = fork_one();
     zb_run_options opts = program(LOOP);
@@ -517,6 +547,7 @@ int main(int argc, char **argv) {
         CASE(a_program_may_be_empty_but_not_missing),
         CASE(a_program_that_is_too_long_is_refused_and_does_no_harm),
         CASE(handles_may_be_freed_in_any_order),
+        CASE(a_sandbox_has_the_name_that_it_was_given_or_a_random_one),
         CASE(a_sandbox_is_dead_after_a_timeout_and_says_so),
         CASE(a_token_cancels_from_another_thread_and_stays_triggered),
         CASE(a_token_may_be_freed_while_a_run_has_it),

@@ -183,7 +183,8 @@ static void the_fields_of_option_structures_stay_where_they_are(void) {
     CHECK(offsetof(zb_load_options, recycle_max) == 16);
     CHECK(offsetof(zb_load_options, prewarm) == 20);
     CHECK(sizeof(zb_load_options) == 24);
-    CHECK(offsetof(zb_fork_options, flags) == 8 && sizeof(zb_fork_options) == 16);
+    CHECK(offsetof(zb_fork_options, flags) == 8);
+    CHECK(offsetof(zb_fork_options, instance_id) == 16 && sizeof(zb_fork_options) == 32);
     CHECK(offsetof(zb_run_options, code) == 8);
     CHECK(offsetof(zb_run_options, code_len) == 16);
     CHECK(offsetof(zb_run_options, timeout_ms) == 24);

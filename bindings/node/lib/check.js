@@ -68,6 +68,19 @@ function signal(value) {
   return value;
 }
 
+/** As 16 bytes. The library takes zeros for "a random one", which is what an absent option gives. */
+function uuid(name, value) {
+  if (value === undefined) return undefined;
+  if (typeof value !== 'string') throw wrongType(name, 'a string', value);
+  const digits = value.replaceAll('-', '');
+  if (!/^[0-9a-f]{32}$/i.test(digits) || /^0*$/.test(digits)) {
+    const error = new TypeError(`${name} must be 32 hexadecimal digits, not all 0, with or without dashes`);
+    error.code = 'ERR_INVALID_ARG_VALUE';
+    throw error;
+  }
+  return Buffer.from(digits, 'hex');
+}
+
 function directory(value) {
   const path = value instanceof URL ? require('node:url').fileURLToPath(value) : value;
   if (typeof path !== 'string') throw wrongType('dir', 'a string or a file: URL', value);
@@ -79,4 +92,4 @@ function directory(value) {
   return path;
 }
 
-module.exports = { NONE, callback, code, directory, flag, limit, machines, options, signal };
+module.exports = { NONE, callback, code, directory, flag, limit, machines, options, signal, uuid };

@@ -32,6 +32,7 @@ class Sandbox {
   constructor(key, handle) {
     construct(key, 'Sandbox');
     this.#handle = handle;
+    this.instanceId = native.instanceId(handle).toString('hex');
   }
 
   get alive() {
@@ -107,9 +108,11 @@ class Snapshot {
   }
 
   async fork(options) {
-    const flags = check.flag('fresh', check.options(options).fresh, FORK_FRESH);
+    const { fresh, instanceId } = check.options(options);
+    const flags = check.flag('fresh', fresh, FORK_FRESH);
+    const name = check.uuid('instanceId', instanceId);
     if (this.#closing !== undefined) throw closed('snapshot');
-    return new Sandbox(INTERNAL, await settled(native.fork(this.#handle, flags)));
+    return new Sandbox(INTERNAL, await settled(native.fork(this.#handle, flags, name)));
   }
 
   close() {

@@ -1,5 +1,6 @@
 /* The addon's functions. They trust their arguments' types: lib/ checks what users pass. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "task.h"
 
@@ -11,6 +12,7 @@ typedef struct make {
     shared *snapshot; /* to fork, or NULL */
     uint64_t flags;
     uint32_t recycle_max, prewarm; /* of load */
+    uint8_t instance_id[16];
     shared *made;
 } make;
 
@@ -48,6 +50,7 @@ static void fork_work(job *j) {
     zb_sandbox *sandbox;
     ZB_INIT(options);
     options.flags = m->flags;
+    memcpy(options.instance_id, m->instance_id, sizeof m->instance_id);
     m->task.status = zb_fork(m->snapshot->object, &options, &sandbox, &m->task.error);
     m->task.status = keep(m, m->task.status, sandbox, destroy_sandbox);
 }
@@ -114,18 +117,23 @@ static napi_value load(napi_env env, napi_callback_info info) {
     return task_submit(env, &m->task);
 }
 
-/* (snapshot, flags) -> promise of a handle */
+/* (snapshot, flags, undefined or a buffer of 16 bytes) -> promise of a handle */
 static napi_value fork_snapshot(napi_env env, napi_callback_info info) {
-    napi_value args[2];
+    napi_value args[3];
     uint64_t flags;
-    size_t count = 2;
+    size_t count = 3, len = 0;
+    bool named;
+    void *name = NULL;
     pool *p = pool_of(env);
     TRY(napi_get_cb_info(env, info, &count, args, NULL, NULL));
     handle *h = p != NULL ? handle_of(env, args[0]) : NULL;
     if (h == NULL) return NULL;
     if (!get_flags(env, args[1], &flags)) return throw_last(env);
+    TRY(napi_is_buffer(env, args[2], &named));
+    if (named) TRY(napi_get_buffer_info(env, args[2], &name, &len));
     make *m = calloc(1, sizeof *m);
     if (m == NULL) return throw_no_memory(env);
+    if (len == sizeof m->instance_id) memcpy(m->instance_id, name, len);
     task_init(&m->task, p, fork_work, fork_value, make_destroy);
     m->snapshot = shared_ref(h->target);
     m->flags = flags;
@@ -188,6 +196,17 @@ static napi_value is_alive(napi_env env, napi_callback_info info) {
     return value;
 }
 
+/* (sandbox) -> its name, a buffer of 16 bytes */
+static napi_value instance_id(napi_env env, napi_callback_info info) {
+    napi_value arg, value;
+    size_t count = 1;
+    TRY(napi_get_cb_info(env, info, &count, &arg, NULL, NULL));
+    handle *h = handle_of(env, arg);
+    if (h == NULL || h->target == NULL) return NULL;
+    TRY(napi_create_buffer_copy(env, 16, zb_sandbox_instance_id(h->target->object), NULL, &value));
+    return value;
+}
+
 /* ---- the module ---- */
 
 static bool set_function(napi_env env, napi_value exports, const char *name, napi_callback function) {
@@ -213,7 +232,8 @@ NAPI_MODULE_INIT() {
         !set_function(env, exports, "fork", fork_snapshot) || !set_function(env, exports, "run", run_start) ||
         !set_function(env, exports, "cancel", run_cancel) ||
         !set_function(env, exports, "takeOutput", run_take_output) ||
-        !set_function(env, exports, "isAlive", is_alive) || !set_function(env, exports, "release", release_handle)) {
+        !set_function(env, exports, "isAlive", is_alive) ||
+        !set_function(env, exports, "instanceId", instance_id) || !set_function(env, exports, "release", release_handle)) {
         return throw_last(env);
     }
     return exports;

@@ -73,6 +73,17 @@ describe('a sandbox', () => {
     await sandbox.close();
   });
 
+  it('has the name that it was given, or a random one', async () => {
+    const other = await load(template);
+    const name = '00112233-4455-6677-8899-aabbccddeeff';
+    const [named, random] = [await other.fork({ instanceId: name }), await other.fork()];
+    assert.equal(named.instanceId, name.replaceAll('-', ''));
+    assert.match(random.instanceId, /^[0-9a-f]{32}$/);
+    assert.notEqual(random.instanceId, named.instanceId);
+    assert.equal((await named.run('print(open("/etc/machine-id").read(), end="")')).stdoutText, `${named.instanceId}\n`);
+    for (const closable of [named, random, other]) await closable.close();
+  });
+
   it('is closed by its asyncDispose, and so is a snapshot', async () => {
     const other = await load(template);
     const sandbox = await other.fork();

@@ -101,6 +101,10 @@ describe('wrong arguments reject', () => {
   it('for fork', async () => {
     for (const options of [null, 1, 'x']) await rejects(snapshot.fork(options), TYPE);
     await rejects(snapshot.fork({ fresh: 'yes' }), TYPE);
+    await rejects(snapshot.fork({ instanceId: 1 }), TYPE);
+    for (const instanceId of ['', 'x', '0'.repeat(32), 'a'.repeat(31)]) {
+      await rejects(snapshot.fork({ instanceId }), { code: 'ERR_INVALID_ARG_VALUE' });
+    }
   });
 
   it('for run, and leave the sandbox as it is', async () => {

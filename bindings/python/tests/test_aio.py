@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import uuid
 from typing import Any, Awaitable, Callable, List
 
 import pytest
@@ -18,7 +19,9 @@ def test_a_sandbox_is_entered_or_awaited(snapshot: zeroboot.Snapshot) -> None:
         async with snapshot.fork_async() as entered:
             assert (await entered.run("print(1)")).stdout == b"1\n" and entered.alive
         assert entered.closed
-        awaited = await snapshot.fork_async(fresh=True)
+        name = uuid.uuid4()
+        awaited = await snapshot.fork_async(fresh=True, instance_id=name)
+        assert awaited.instance_id == name
         async with awaited:
             assert (await awaited.run("print(2)", check=True)).stdout == b"2\n"
         await awaited.close()

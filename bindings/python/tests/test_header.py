@@ -13,6 +13,7 @@ from zeroboot import _ffi, errors
 HEADER = (Path(__file__).parents[3] / "include" / "zeroboot.h").read_text()
 DECLARATIONS = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.S)
 NUMBERS = {
+    "uint8_t": ctypes.c_uint8,
     "int32_t": ctypes.c_int32,
     "uint32_t": ctypes.c_uint32,
     "uint64_t": ctypes.c_uint64,
@@ -45,9 +46,9 @@ def split(parameters: str) -> List[Tuple[str, str]]:
     for parameter in re.split(r"[,;]", parameters):
         text = " ".join(parameter.split())
         if text and text != "void":
-            match = re.fullmatch(r"(.*?[ *])(\w+)", text)
+            match = re.fullmatch(r"(.*?[ *])(\w+)(\[\d+\])?", text)
             assert match, text
-            found.append((match[1].strip(), match[2]))
+            found.append((match[1].strip() + (match[3] or ""), match[2]))
     return found
 
 
@@ -65,6 +66,9 @@ def of_c(text: str, *, counted: bool) -> Any:
         return ctypes.c_void_p
     if text == "char *":
         return _ffi.c_bytes if counted else ctypes.c_char_p
+    array = re.fullmatch(r"(\w+)\[(\d+)\]", text)
+    if array:
+        return of_c(array[1], counted=counted) * int(array[2])
     if text.endswith("*"):
         return ctypes.POINTER(of_c(text[:-1], counted=counted))
     if text in OPAQUE or text in STRUCTS or text in CALLBACKS:

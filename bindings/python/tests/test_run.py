@@ -6,6 +6,7 @@ import os
 import pickle
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import Any, List
 
@@ -183,6 +184,19 @@ def test_a_snapshot_says_what_it_is(snapshot: zeroboot.Snapshot, template: str) 
 def test_a_path_may_be_text_bytes_or_a_path(kind: Any, template: str) -> None:
     with zeroboot.load(kind(template)) as loaded, loaded.fork(fresh=True) as sandbox:
         assert sandbox.run("print(1)").ok
+
+
+def test_a_sandbox_has_the_name_that_it_was_given(snapshot: zeroboot.Snapshot) -> None:
+    name = uuid.uuid4()
+    with snapshot.fork(instance_id=name) as sandbox, snapshot.fork() as other:
+        assert sandbox.instance_id == name != other.instance_id
+        told = sandbox.run("print(open('/etc/machine-id').read(), end='')").stdout
+        assert told == f"{name.hex}\n".encode()
+    for wrong in ("x", b"0" * 16, 1):
+        with pytest.raises(TypeError):
+            snapshot.fork(instance_id=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError):
+        snapshot.fork(instance_id=uuid.UUID(int=0))
 
 
 def test_a_snapshot_can_be_verified_and_copied(template: str) -> None:

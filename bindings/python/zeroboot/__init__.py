@@ -81,6 +81,7 @@ class Feature(enum.IntFlag):
     LOAD_VERIFY = 1
     LOAD_SEALED_COPY = 2
     FORK_FRESH = 4
+    FORK_INSTANCE_ID = 8
 
 
 def version() -> str:

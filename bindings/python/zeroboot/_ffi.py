@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int32, c_size_t, c_uint32, c_uint64, c_uint8, c_void_p
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -73,7 +73,7 @@ class zb_load_options(Structure):
 
 
 class zb_fork_options(Structure):
-    _fields_ = [("size", c_size_t), ("flags", c_uint64)]
+    _fields_ = [("size", c_size_t), ("flags", c_uint64), ("instance_id", c_uint8 * 16)]
 
 
 class zb_run_options(Structure):
@@ -125,6 +125,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
         c_int32,
         [snapshot_p, POINTER(zb_fork_options), POINTER(sandbox_p), POINTER(error_p)],
     ),
+    "zb_sandbox_instance_id": (POINTER(c_uint8), [sandbox_p]),
     "zb_sandbox_is_alive": (c_int32, [sandbox_p]),
     "zb_free": (None, [sandbox_p]),
     "zb_cancel_new": (c_int32, [POINTER(cancel_p), POINTER(error_p)]),

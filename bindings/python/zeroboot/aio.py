@@ -13,6 +13,7 @@ from contextvars import copy_context
 from functools import partial
 from types import TracebackType
 from typing import Any, Awaitable, Callable, Generator, Optional, Type, TypeVar, Union
+from uuid import UUID
 
 from . import sandbox as sync
 from .cancel import Cancel
@@ -70,6 +71,11 @@ class AsyncSandbox:
         return ended
 
     @property
+    def instance_id(self) -> UUID:
+        """Its name: what Snapshot.fork_async() was given, or a random one."""
+        return self._sandbox.instance_id
+
+    @property
     def alive(self) -> bool:
         """Whether it can run another program."""
         return self._sandbox.alive
@@ -101,16 +107,17 @@ class AsyncSandbox:
 class Forking:
     """What Snapshot.fork_async() gives: to be awaited, or to be entered with "async with"."""
 
-    def __init__(self, snapshot: Snapshot, *, fresh: bool) -> None:
+    def __init__(self, snapshot: Snapshot, *, fresh: bool, instance_id: Optional[UUID]) -> None:
         self._snapshot = snapshot
         self._fresh = fresh
+        self._instance_id = instance_id
         self._sandbox: Optional[AsyncSandbox] = None
 
     def __await__(self) -> Generator[Any, None, AsyncSandbox]:
         return self._fork().__await__()
 
     async def _fork(self) -> AsyncSandbox:
-        fork = partial(self._snapshot.fork, fresh=self._fresh)
+        fork = partial(self._snapshot.fork, fresh=self._fresh, instance_id=self._instance_id)
         return AsyncSandbox(await _call(fork, unwanted=Sandbox.close))
 
     async def __aenter__(self) -> AsyncSandbox:

@@ -83,7 +83,7 @@ class HostError(ZerobootError):
 
 
 class ClockError(ZerobootError):
-    """The snapshot's clock would be wrong: the host has booted since, or is another."""
+    """The snapshot's clock would be wrong: the host's stands before it."""
 
 
 class KvmError(ZerobootError):

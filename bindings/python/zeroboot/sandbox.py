@@ -6,6 +6,7 @@ import math
 from ctypes import byref, sizeof, string_at
 from types import TracebackType
 from typing import Any, Callable, Dict, Optional, Type, Union
+from uuid import UUID
 
 from . import _ffi, errors, result as results
 from ._ffi import lib
@@ -27,7 +28,11 @@ class Sandbox:
     thread, at any time.
     """
 
+    instance_id: UUID
+    """Its name: what Snapshot.fork() was given, or a random one."""
+
     def __init__(self, pointer: Any) -> None:
+        self.instance_id = UUID(bytes=string_at(lib.zb_sandbox_instance_id(pointer), 16))
         self._handle = Handle(self, "sandbox", pointer, lib.zb_free)
         self._token = Cancel()
 

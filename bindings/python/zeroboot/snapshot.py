@@ -6,6 +6,7 @@ import os
 from ctypes import byref, sizeof
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Optional, Type, Union
+from uuid import UUID
 
 from . import _ffi, errors
 from ._ffi import lib
@@ -94,25 +95,28 @@ class Snapshot:
         self.runtime = lib.zb_snapshot_runtime(pointer).decode("utf-8", "replace")
         self.memory_bytes = lib.zb_snapshot_memory_bytes(pointer)
 
-    def fork(self, *, fresh: bool = False) -> Sandbox:
+    def fork(self, *, fresh: bool = False, instance_id: Optional[UUID] = None) -> Sandbox:
         """Makes a sandbox.
 
         fresh: one in which no program ever ran, not one that was put back to the snapshot's state.
+        instance_id: its name, which its guest finds in /etc/machine-id; None for a random one.
 
         Raises ClosedError, LimitError, KvmError, WrongProcessError and other ZerobootErrors.
         """
         flags = _ffi.ZB_FORK_FRESH if fresh else 0
         options = _ffi.zb_fork_options(size=sizeof(_ffi.zb_fork_options), flags=flags)
+        if instance_id is not None:
+            options.instance_id[:] = _name(instance_id)
         sandbox = _ffi.sandbox_p()
         with self._handle as pointer:
             errors.call(lib.zb_fork, pointer, byref(options), byref(sandbox))
         return Sandbox(sandbox)
 
-    def fork_async(self, *, fresh: bool = False) -> Forking:
+    def fork_async(self, *, fresh: bool = False, instance_id: Optional[UUID] = None) -> Forking:
         """Makes a sandbox for asyncio: "async with snapshot.fork_async() as sandbox:", or await it."""
         from .aio import Forking  # asyncio is only loaded by who uses it.
 
-        return Forking(self, fresh=fresh)
+        return Forking(self, fresh=fresh, instance_id=instance_id)
 
     @property
     def closed(self) -> bool:
@@ -137,3 +141,11 @@ class Snapshot:
 
     def __repr__(self) -> str:
         return f"<zeroboot.Snapshot {self.path!r}{' closed' if self.closed else ''}>"
+
+
+def _name(instance_id: UUID) -> bytes:
+    if not isinstance(instance_id, UUID):
+        raise TypeError(f"instance_id must be a uuid.UUID, not {type(instance_id).__name__}")
+    if instance_id.int == 0:
+        raise ValueError("instance_id must not be all zeros")
+    return instance_id.bytes

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use zeroboot_proto as proto;
-use zeroboot_proto::{Death, Event, Record, Request, Stage, Stream};
+use zeroboot_proto::{Death, Event, Record, Request, Seed, Stage, Stream};
 
 use crate::device::{Device, Doorbell};
 use crate::mailbox::{Bell, Field, Mailbox};
@@ -22,6 +22,9 @@ impl fmt::Display for UnknownRequest {
 }
 
 impl std::error::Error for UnknownRequest {}
+
+/// Bytes from the host's own random number generator.
+pub type SeedBytes = [u8; proto::SEED_BYTES as usize];
 
 /// Doorbell and mailbox.
 pub struct Channel<B: Bell = Doorbell> {
@@ -56,6 +59,19 @@ impl<B: Bell> Channel<B> {
     pub fn done(&mut self, exit_code: u8) -> Result<Request, UnknownRequest> {
         self.mailbox.store(Field::EXIT_CODE, exit_code.into());
         self.wait(Event::Done)
+    }
+
+    /// The seed that the host leaves when it has forked the machine, or will; only the first who asks gets
+    /// it. Whoever holds random state that was there before must renew it then, before anything
+    /// uses that state.
+    pub fn take_seed(&mut self) -> Option<(Seed, SeedBytes)> {
+        let why = Seed::from_u32(self.mailbox.load(Field::SEED))?;
+        let mut seed = [0; proto::SEED_BYTES as usize];
+        self.mailbox.read(proto::SEED_START, &mut seed);
+        // The program that runs next can read the mailbox.
+        self.mailbox.write(proto::SEED_START, &[0; proto::SEED_BYTES as usize]);
+        self.mailbox.store(Field::SEED, 0);
+        Some((why, seed))
     }
 
     /// Bytes of the request's payload.

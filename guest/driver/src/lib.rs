@@ -9,12 +9,14 @@
 #![allow(unsafe_code)]
 
 mod channel;
+mod clock;
 mod device;
 mod mailbox;
 mod tsc;
 
-pub use channel::{Channel, UnknownRequest};
+pub use channel::{Channel, SeedBytes, UnknownRequest};
+pub use clock::move_wall_clock;
 pub use device::{Device, capture_output};
 pub use mailbox::{Bell, Mailbox};
 pub use tsc::read_tsc;
-pub use zeroboot_proto::{Death, Event, Request, Stage, Stream};
+pub use zeroboot_proto::{Death, Event, Request, Seed, Stage, Stream};

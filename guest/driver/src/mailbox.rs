@@ -25,6 +25,7 @@ impl Field {
     pub const SEQUENCE: Field = Field(offset_of!(Header, sequence));
     pub const DEATH: Field = Field(offset_of!(Header, death));
     pub const DEATH_DETAIL: Field = Field(offset_of!(Header, death_detail));
+    pub const SEED: Field = Field(offset_of!(Header, seed));
 }
 
 /// The mailbox's memory. It is shared with others, so no reference into it is ever made.

@@ -7,16 +7,18 @@
 //!
 //! ```text
 //! 0x00000  header                    struct Header
+//! 0x00040  seed of a new fork        host -> runtime
 //! 0x00100  request payload           host -> runtime
 //!   ...    runtime output records    runtime -> host, from Header::output_start to CONSOLE_START
 //! 0xc0000  console output records    guest kernel -> host (fd 1 and 2 of every process)
+//! 0xff000  clone fields              guest kernel -> host, while it boots
 //! 0x100000 end
 //! ```
 //!
 //! A short request and a short answer share the header's page, so that a run dirties one page here.
 //!
 //! Who may write what: the host writes the request fields while the runtime stands at its
-//! doorbell; `output_used` belongs to the runtime and `console_used` to the guest kernel. A writer
+//! doorbell, and a seed before a fork's first run; `output_used` belongs to the runtime and `console_used` to the guest kernel. A writer
 //! announces its full area with a store to the doorbell, in which the host empties it by setting
 //! the field to 0, and sets it to 0 itself as it goes on. At all other times the host only reads
 //! the fields, so a writer that was preempted in the middle of a record loses nothing.
@@ -34,7 +36,7 @@ use core::mem::{align_of, offset_of, size_of};
 pub const MAGIC: u32 = u32::from_le_bytes(*b"ZBMB");
 
 /// Version of everything in this file. A snapshot and a host must agree on it exactly.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Guest-physical address of the doorbell page: in the PCI hole below 4 GiB, where no RAM lies.
 pub const DOORBELL_GPA: u64 = 0xd000_0000;
@@ -50,6 +52,19 @@ pub const PAYLOAD_START: u32 = 0x100;
 
 /// Offset at which the runtime's output area ends and the console's begins.
 pub const CONSOLE_START: u32 = 0xc_0000;
+
+/// Offset at which the console's area ends: a page in which the guest's kernel says, while it boots,
+/// what its clones must not share. A count in eight bytes, then as many [`CloneField`]s.
+pub const CLONE_FIELDS_START: u32 = 0xf_f000;
+
+/// Most clone fields that there can be.
+pub const CLONE_FIELDS_MAX: u32 = 64;
+
+/// Offset of a seed for the runtime's own random number generators; see [`Header::seed`].
+pub const SEED_START: u32 = 0x40;
+
+/// Bytes of a seed.
+pub const SEED_BYTES: u32 = 32;
 
 /// Room for output that a request must leave below [`CONSOLE_START`].
 pub const OUTPUT_MIN: u32 = 0x1_0000;
@@ -88,6 +103,48 @@ pub struct Header {
     pub death: u32,
     /// Exit code or signal number that goes with `death`.
     pub death_detail: u32,
+    /// A [`Seed`] if the runtime has to reseed what it has loaded before it does anything else; 0
+    /// if not. Written by the host with the [`SEED_BYTES`] at [`SEED_START`]; the runtime erases
+    /// both when it takes them.
+    pub seed: u32,
+}
+
+/// A variable of the guest's kernel in which clones of a running guest must differ. The host writes
+/// it in each fork, before anything runs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloneField {
+    /// Guest-physical address.
+    pub address: u64,
+    /// Bytes.
+    pub len: u32,
+    /// A [`CloneKind`].
+    pub kind: u32,
+}
+
+/// What the host writes into a [`CloneField`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum CloneKind {
+    /// Random bytes: keys and states of the kernel's random number generator.
+    Secret = 1,
+    /// A 64-bit number, one more than before: what was derived from older secrets is stale.
+    Generation = 2,
+    /// A random UUID of the machine's own.
+    BootId = 3,
+    /// 16 bytes: the name that the fork's owner gave it.
+    InstanceId = 4,
+    /// The host's name, ending with a NUL: made of the instance id.
+    HostName = 5,
+    /// A 64-bit reading of the TSC from which a clock goes on: moved on.
+    Tsc = 6,
+    /// 64-bit seconds that go with such a reading: moved on.
+    Seconds = 7,
+    /// The same in nanoseconds.
+    Nanoseconds = 8,
+    /// 32-bit multiplier, 32-bit shift, 64-bit nanoseconds to add: the scheduler's clock. It stands
+    /// still while a machine sleeps, so the last is moved back.
+    Cyc2Ns = 9,
 }
 
 /// What precedes the bytes of an output record; the next record follows at [`RECORD_ALIGN`].
@@ -151,6 +208,17 @@ pub enum Request {
     Run = 1,
     /// Get ready to be captured: collect garbage, freeze what is left.
     Settle = 2,
+}
+
+/// Why the host has left a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Seed {
+    /// The machine has just been forked.
+    Fork = 1,
+    /// It will be: the template is warmed up. All is done as in a fork; in addition the runtime
+    /// drops, behind each program, what a fork can take anew when it needs it.
+    Rehearsal = 2,
 }
 
 /// How a runtime's process ended.
@@ -227,16 +295,35 @@ from_u32!(Event { Ready, Done, Output, Console, Dead, Stage });
 from_u32!(Stage { Init, Mounted, Runtime });
 from_u32!(Request { Run, Settle });
 from_u32!(Death { Exited, Signaled, OutOfMemory });
+from_u32!(Seed { Fork, Rehearsal });
+from_u32!(CloneKind {
+    Secret,
+    Generation,
+    BootId,
+    InstanceId,
+    HostName,
+    Tsc,
+    Seconds,
+    Nanoseconds,
+    Cyc2Ns,
+});
 
 // Tripwires: a change of any of these is a new VERSION.
 const _: () = {
-    assert!(size_of::<Header>() == 44 && align_of::<Header>() == 4);
+    assert!(size_of::<Header>() == 48 && align_of::<Header>() == 4);
     assert!(offset_of!(Header, output_used) == 20);
     assert!(offset_of!(Header, console_used) == 28);
     assert!(offset_of!(Header, sequence) == 32);
     assert!(offset_of!(Header, death) == 36);
-    assert!(size_of::<Header>() <= PAYLOAD_START as usize);
+    assert!(offset_of!(Header, seed) == 44);
+    assert!(size_of::<Header>() <= SEED_START as usize);
+    assert!(SEED_START + SEED_BYTES <= PAYLOAD_START);
+    assert!(size_of::<CloneField>() == 16);
+    assert!(
+        CLONE_FIELDS_START + 8 + CLONE_FIELDS_MAX * size_of::<CloneField>() as u32 <= MAILBOX_SIZE
+    );
     assert!(size_of::<Record>() == 8);
     assert!(MAILBOX_SIZE.is_multiple_of(4096) && CONSOLE_START.is_multiple_of(4096));
+    assert!(CONSOLE_START < CLONE_FIELDS_START && CLONE_FIELDS_START.is_multiple_of(4096));
     assert!(output_start(PAYLOAD_MAX) + OUTPUT_MIN <= CONSOLE_START + RECORD_ALIGN);
 };

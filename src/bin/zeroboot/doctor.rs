@@ -37,11 +37,8 @@ pub fn doctor() -> Result<ExitCode> {
         "tsc           {} kHz, {}",
         traits.tsc_khz,
         match traits.tsc {
-            TscControl::Settable =>
-                "can be set: templates work after a reboot and on other machines",
-            TscControl::Raw => {
-                "cannot be set: templates are built again after a reboot, or when the clock is set"
-            }
+            TscControl::Settable => "can be set: templates of machines with another rate work here",
+            TscControl::Raw => "cannot be set: templates of machines with another rate do not work",
         }
     );
     for capability in report(&host) {

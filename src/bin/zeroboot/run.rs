@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use zeroboot::{
-    ForkOptions, LoadOptions, Outcome, Pool, PoolOptions, RunOptions, RunResult, Snapshot, Stream,
+    ForkOptions, InstanceId, LoadOptions, Outcome, Pool, PoolOptions, RunOptions, RunResult,
+    Snapshot, Stream,
 };
 
 use crate::measure::statistics::Samples;
@@ -57,6 +58,9 @@ pub struct Arguments {
     /// With --repeat: a new virtual machine for each fork
     #[arg(long)]
     fresh: bool,
+    /// Name of the fork, a UUID: what its guest has in /etc/machine-id. A random one by default
+    #[arg(long, value_name = "UUID", conflicts_with = "repeat")]
+    instance_id: Option<InstanceId>,
 }
 
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -69,7 +73,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let is_new = arguments.repeat == 1 || arguments.fresh;
     let options = if is_new { PoolOptions::NONE } else { PoolOptions::default() };
     let pool = Pool::new(snapshot, options);
-    let forks = Forks { pool, code, timeout, max_output: arguments.max_output };
+    let forks = Forks {
+        pool,
+        code,
+        timeout,
+        max_output: arguments.max_output,
+        instance_id: arguments.instance_id,
+    };
     if arguments.repeat > 1 {
         return forks.many(arguments.repeat);
     }
@@ -94,6 +104,7 @@ struct Forks {
     code: Vec<u8>,
     timeout: Option<Duration>,
     max_output: u64,
+    instance_id: Option<InstanceId>,
 }
 
 struct Times {
@@ -106,7 +117,8 @@ impl Forks {
     /// One fork; `print` passes its output on as it comes.
     fn one(&self, print: bool) -> Result<(RunResult, Times)> {
         let started = Instant::now();
-        let mut sandbox = self.pool.fork(ForkOptions::default())?;
+        let options = ForkOptions { instance_id: self.instance_id, ..ForkOptions::default() };
+        let mut sandbox = self.pool.fork(options)?;
         let forked = Instant::now();
         let mut pass_on = |stream: Stream, bytes: &[u8]| pass_on(stream, bytes);
         let options = RunOptions {

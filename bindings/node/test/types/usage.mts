@@ -14,7 +14,7 @@ async function disposed(): Promise<[Snapshot, Sandbox]> {
 for (const handle of await disposed()) assert.equal(handle.closed, true);
 
 const loading: LoadOptions = { verify: true, sealedCopy: false, recycleMax: 2, prewarm: 0 };
-const forking: ForkOptions = {};
+const forking: ForkOptions = { instanceId: '0123456789abcdef0123456789abcdef' };
 const snapshot: Snapshot = await zeroboot.load(new URL(`file://${template}`), loading);
 const sandbox: Sandbox = await snapshot.fork(forking);
 const runtime: string = snapshot.runtime;

@@ -201,3 +201,26 @@ fn a_stage_is_in_the_upper_bits() {
     channel.stage(Stage::Mounted);
     assert_eq!(host.borrow().rung, [0x206]);
 }
+
+#[test]
+fn a_seed_is_given_once_and_leaves_no_trace() {
+    let (mut channel, host) = channel();
+    assert_eq!(channel.take_seed(), None);
+    let seed: SeedBytes = std::array::from_fn(|i| i as u8 + 1);
+    for why in [Seed::Fork, Seed::Rehearsal] {
+        host.borrow_mut().view.write(proto::SEED_START, &seed);
+        host.borrow_mut().view.store(Field::SEED, why as u32);
+        assert_eq!(channel.take_seed(), Some((why, seed)));
+        assert_eq!(channel.take_seed(), None);
+        let mut left = [1; proto::SEED_BYTES as usize];
+        host.borrow().view.read(proto::SEED_START, &mut left);
+        assert_eq!(left, [0; proto::SEED_BYTES as usize]);
+    }
+}
+
+#[test]
+fn a_seed_for_an_unknown_reason_is_none() {
+    let (mut channel, host) = channel();
+    host.borrow_mut().view.store(Field::SEED, 77);
+    assert_eq!(channel.take_seed(), None);
+}

@@ -11,7 +11,7 @@ mod _zeroboot {
     use pyo3::prelude::*;
     use pyo3::types::PyBytes;
     use zeroboot_driver as driver;
-    use zeroboot_driver::{Device, Event, Request, Stage, Stream};
+    use zeroboot_driver::{Device, Event, Request, Seed, Stage, Stream};
 
     #[pymodule_export]
     const RUN: u32 = Request::Run as u32;
@@ -44,6 +44,13 @@ mod _zeroboot {
         /// Ends a request, and returns the number of the next.
         fn done(&mut self, exit_code: u8) -> PyResult<u32> {
             request(self.0.done(exit_code))
+        }
+
+        /// The host's seed if the machine was forked since the last request, or will be, and
+        /// whether it will be.
+        fn take_seed<'py>(&mut self, py: Python<'py>) -> Option<(Bound<'py, PyBytes>, bool)> {
+            let (why, seed) = self.0.take_seed()?;
+            Some((PyBytes::new(py, &seed), why == Seed::Rehearsal))
         }
 
         /// What came with the request.

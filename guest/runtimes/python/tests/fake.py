@@ -34,8 +34,9 @@ class Result:
 class FakeChannel:
     """Answers like ``_zeroboot.Channel``."""
 
-    def __init__(self, requests):
+    def __init__(self, requests, seeds=()):
         self._requests = list(requests)
+        self._seeds = list(seeds)
         self._payload = b""
         self.results = []
 
@@ -45,6 +46,9 @@ class FakeChannel:
     def done(self, exit_code):
         self.results[-1].exit_code = exit_code
         return self._next()
+
+    def take_seed(self):
+        return self._seeds.pop(0) if self._seeds else None
 
     def payload(self):
         return self._payload
@@ -79,11 +83,13 @@ class Numbers:
     RUN, SETTLE = RUN, SETTLE
 
 
-def answers(*requests):
-    """The results of requests that one runtime answers: a string is a program."""
+def answers(*requests, seeds=()):
+    """The results of requests that one runtime answers: a string is a program. The first requests
+    find a seed of their own, or None, or a pair of a seed and whether this is a rehearsal."""
     numbered = [(RUN, r.encode() if isinstance(r, str) else r) if r is not None else (SETTLE, b"")
                 for r in requests]
-    channel = FakeChannel(numbered)
+    pairs = [(seed, False) if isinstance(seed, bytes) else seed for seed in seeds]
+    channel = FakeChannel(numbered, pairs)
     with process_state_kept():
         try:
             Runtime(channel, Numbers).serve()

@@ -5,6 +5,7 @@ import os
 
 from . import headroom
 from .archive import map_standard_library
+from .generators import Generators
 from .prefault import fault_in_libraries
 from .preload import preload, set_up_site
 
@@ -19,6 +20,7 @@ class Runtime:
 
         self._channel = channel
         self._runner = Runner(channel)
+        self._generators = Generators()
         self._headroom = filling
         self._answers = {numbers.RUN: self._run, numbers.SETTLE: self._settle}
 
@@ -30,7 +32,22 @@ class Runtime:
             request = self._channel.done(exit_code)
 
     def _run(self):
-        return self._runner.run(self._channel.payload())
+        taken = self._channel.take_seed()
+        if taken is None:
+            return self._runner.run(self._channel.payload())
+        seed, rehearsal = taken
+        self._renew(self._generators.reseed, seed)
+        exit_code = self._runner.run(self._channel.payload())
+        if rehearsal:
+            self._renew(self._generators.forget)
+        return exit_code
+
+    def _renew(self, renew, *arguments):
+        try:
+            renew(*arguments)
+        except BaseException as error:
+            # No program may run with random state that other forks have, too.
+            self._runner.give_up(error)
 
     def _settle(self):
         """Gets the heap into the state that every fork starts with."""

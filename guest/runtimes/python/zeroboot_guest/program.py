@@ -6,6 +6,7 @@ import sys
 from types import ModuleType
 
 from .ending import Ending
+from .generators import keeps
 from .report import FILENAME, Reporter
 from .streams import Streams
 
@@ -39,6 +40,14 @@ class Runner:
             os._exit(code)
         return code
 
+    def give_up(self, error):
+        """Ends the process because of an error that is not a program's."""
+        self.streams.install()
+        print("zeroboot: cannot make this fork differ from others:", file=sys.stderr)
+        self.reporter.show(error, self.streams.stderr)
+        self.streams.flush()
+        os._exit(FAILED)
+
     def _prepare(self, source):
         self.streams.install()
         self.reporter.expect(source)
@@ -68,7 +77,8 @@ class Runner:
     def _finish(self, code, namespace):
         try:
             self._ending.finish()
-            self._ending.clear(namespace)
+            if not keeps(namespace):
+                self._ending.clear(namespace)
         except BaseException as error:
             # An interrupt while threads are waited for, or an exit in an odd place.
             self.reporter.show(error, self.streams.stderr)
