@@ -1,13 +1,16 @@
 //! A look inside a sandbox, for tests that compare machines or play a guest that broke out of its
 //! ring 3. It is no part of the API.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use kvm_ioctls::VcpuFd;
+use zeroboot_proto as proto;
 
 use super::Sandbox;
 use crate::device::{Ports, UartState};
 use crate::machine::PutBack;
+use crate::snapshot::Snapshot;
 use crate::sys::Region;
 
 /// A machine that stands at its doorbell.
@@ -19,20 +22,31 @@ pub struct Inside<'a> {
     pub memory: &'a Arc<Region>,
     ports: &'a mut Ports,
     put_back: Option<PutBack>,
+    snapshot: &'a Snapshot,
 }
 
 impl Sandbox {
     /// What the sandbox is made of, between two runs.
     #[doc(hidden)]
     pub fn inside(&mut self) -> Inside<'_> {
-        let shell = self.shell();
+        let (shell, snapshot) = self.parts();
         let put_back = shell.put_back;
         let (vcpu, memory, ports) = shell.guest.machine().parts();
-        Inside { vcpu: vcpu.registers(), memory, ports, put_back }
+        Inside { vcpu: vcpu.registers(), memory, ports, put_back, snapshot }
     }
 }
 
 impl Inside<'_> {
+    /// Where memory is by design not the snapshot's: what each fork has of its own.
+    pub fn made_distinct(&self) -> Vec<Range<usize>> {
+        let mailbox = self.snapshot.layout().mailbox_at() as usize;
+        let seed = mailbox + proto::SEED_START as usize;
+        let word = mailbox + std::mem::offset_of!(proto::Header, seed);
+        let left = [seed..seed + proto::SEED_BYTES as usize, word..word + size_of::<u32>()];
+        let places = self.snapshot.clone_places().places();
+        places.iter().map(|place| place.bytes()).chain(left).collect()
+    }
+
     /// The UART's registers.
     pub fn uart(&self) -> UartState {
         self.ports.console().state()

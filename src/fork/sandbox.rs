@@ -196,6 +196,10 @@ impl Sandbox {
         Ok(RunResult { outcome, output: sink.collected, elapsed: started.elapsed() })
     }
 
+    pub(super) fn parts(&mut self) -> (&mut Shell, &Snapshot) {
+        (self.shell.as_mut().expect("only drop takes it"), &self.snapshot)
+    }
+
     pub(super) fn shell(&mut self) -> &mut Shell {
         self.shell.as_mut().expect("only drop takes it")
     }

@@ -86,6 +86,13 @@ pub struct Place {
     pub at: usize,
 }
 
+impl Place {
+    /// Where its bytes are.
+    pub fn bytes(&self) -> std::ops::Range<usize> {
+        self.at..self.at + len(self.kind)
+    }
+}
+
 /// All of a kernel's fields, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClonePlaces {
