@@ -26,8 +26,9 @@ fn written_page_tables(observation: &Observation) -> Vec<u64> {
 #[test]
 fn a_small_program_makes_few_pages_private() {
     let pages = private(&observed("print(6*7)"));
-    // 138 where this was written, 182 when the heap was left as the warm-up leaves it.
-    assert!((20..=170).contains(&pages), "{pages}");
+    // 193 where this was written, of which some 55 are what a fork has of its own: random state in
+    // the kernel and in Python, clocks, names.
+    assert!((20..=230).contains(&pages), "{pages}");
 }
 
 #[test]

@@ -112,7 +112,8 @@ fn an_idle_pool_gives_its_machines_back_but_for_one() {
         std::thread::sleep(Duration::from_millis(10));
     }
     pool.settle();
-    assert!(held().files < with_three.files);
+    let with_one = held();
+    assert!(with_one.files < with_three.files, "{with_one:?} after {with_three:?}");
     answers(&mut fork(&pool));
 }
 

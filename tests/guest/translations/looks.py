@@ -1,6 +1,9 @@
 # Nothing is where no run of this machine has put it, and all of the template's is.
+import random
 import zlib
 
+# Each fork has random state of its own, on this heap.
+random.seed(1)
 before = [read(place) == FAULTED for place in PLACES]
 for place in PLACES:
     map_at(place, 3)
