@@ -43,6 +43,8 @@
  * - fork(2). Handles belong to the process that made them. In a child of fork(2), a function that
  *   is given a snapshot or a sandbox of the parent gives ZB_ERR_WRONG_PROCESS, and freeing one
  *   does nothing. The parent is not affected, and the child may load snapshots of its own.
+ * - Cancellation. pthread_cancel(3) of a thread that is inside of a function, or of a callback, takes
+ *   effect when the function has returned. Asynchronous cancelability is not supported.
  * - The library does not exit, abort, print, or change the process's signal handlers.
  */
 
@@ -534,6 +536,12 @@ typedef struct zb_load_options {
      * 0 for none.
      */
     uint32_t prewarm;
+    /**
+     * Most bytes of memory that the snapshot's sandboxes may have together; 0 for no limit. Each
+     * counts with its zb_fork_options.memory_max_bytes, or with all of its guest's memory if it has
+     * no limit of its own, whatever it uses. A zb_fork beyond that gives ZB_ERR_LIMIT.
+     */
+    uint64_t memory_max_bytes;
 } zb_load_options;
 
 /**
@@ -670,6 +678,14 @@ typedef struct zb_fork_options {
      * 32 hexadecimal digits, and in its host name. Nobody minds two sandboxes with one name.
      */
     uint8_t instance_id[16];
+    /**
+     * Most bytes of memory that the guest may write to, in whole pages of 4096; 0 for as much as it
+     * has (zb_snapshot_memory_bytes). A run in which it writes to more ends with
+     * ZB_OUTCOME_MEMORY_LIMIT, at the latest a millisecond after it has done so: until then it may go
+     * over by what it can write to in that time, a few megabytes at most. A program needs about a
+     * megabyte. A virtual machine that is reused holds up to 8 MiB from before, which do not count.
+     */
+    uint64_t memory_max_bytes;
 } zb_fork_options;
 
 /**
@@ -683,8 +699,9 @@ typedef struct zb_fork_options {
  * Returns ZB_OK, or
  * ZB_ERR_INVALID_ARGUMENT (snapshot or out is NULL, opts->size is none),
  * ZB_ERR_UNSUPPORTED (an unknown option or flag),
- * ZB_ERR_LIMIT (no more files, mappings or memory for another; the message names the limit),
- * ZB_ERR_KVM (KVM refused something),
+ * ZB_ERR_LIMIT (no more files, mappings or memory for another, or zb_load_options.memory_max_bytes;
+ * the message names the limit),
+ * ZB_ERR_KVM (KVM refused something, or cannot keep a limit of memory: before Linux 5.2),
  * ZB_ERR_WRONG_PROCESS, ZB_ERR_IO, ZB_ERR_NO_MEMORY, ZB_ERR_INTERNAL.
  * Threads: any, also several at once with one snapshot. Since 0.1.
  */
@@ -839,6 +856,11 @@ typedef uint32_t zb_outcome;
  * The virtual machine came to an end, by the guest's doing; zb_result_message says how.
  */
 #define ZB_OUTCOME_CRASHED 8
+
+/**
+ * The guest wrote to more memory than zb_fork_options.memory_max_bytes.
+ */
+#define ZB_OUTCOME_MEMORY_LIMIT 9
 
 /**
  * How the run ended.

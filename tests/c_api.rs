@@ -142,6 +142,7 @@ cases! { guest:
     a_callback_may_use_other_sandboxes_but_not_its_own
     a_callback_may_free_its_own_sandbox
     output_beyond_its_limit_ends_the_run_and_the_rest_is_kept
+    memory_beyond_a_limit_ends_the_run_or_is_not_given_at_all
     a_process_that_exits_or_dies_has_an_outcome_of_its_own
     a_child_of_fork_2_gets_an_error_and_the_parent_goes_on
     signals_masks_and_handlers_are_as_they_were

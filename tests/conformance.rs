@@ -195,6 +195,7 @@ fn run_in_rust(sandbox: &mut Sandbox, program: &Program) -> Given {
         Outcome::TimedOut => ("timed_out", None, None),
         Outcome::Cancelled => ("cancelled", None, None),
         Outcome::OutputLimit => ("output_limit", None, None),
+        Outcome::MemoryLimit => ("memory_limit", None, None),
         Outcome::Crashed(_) => ("crashed", None, None),
     };
     Ok(Ran {

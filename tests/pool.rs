@@ -18,7 +18,11 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn pool(recycle_max: usize, prewarm: usize, idle: Duration) -> Pool {
-    Pool::with_idle(Arc::clone(snapshot()), PoolOptions { recycle_max, prewarm }, idle)
+    Pool::with_idle(
+        Arc::clone(snapshot()),
+        PoolOptions { recycle_max, prewarm, memory_max: None },
+        idle,
+    )
 }
 
 const LONG: Duration = Duration::from_secs(3600);

@@ -78,7 +78,7 @@ fn secrets_in(sandbox: &mut Sandbox) -> Vec<String> {
 #[test]
 fn no_run_of_a_recycled_machine_sees_anothers_secret() {
     let runs = number_from_environment("ZB_TEST_SECRETS", 10_000);
-    let options = PoolOptions { recycle_max: THREADS, prewarm: 0 };
+    let options = PoolOptions { recycle_max: THREADS, ..PoolOptions::NONE };
     let pool = Pool::new(Arc::clone(snapshot()), options);
     let (next, recycled) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let started = Instant::now();

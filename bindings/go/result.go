@@ -53,6 +53,8 @@ const (
 	OutputLimit Outcome = C.ZB_OUTCOME_OUTPUT_LIMIT
 	// Crashed says that the virtual machine came to an end, by the guest's doing.
 	Crashed Outcome = C.ZB_OUTCOME_CRASHED
+	// MemoryLimit says that the guest wrote to more memory than its sandbox may have.
+	MemoryLimit Outcome = C.ZB_OUTCOME_MEMORY_LIMIT
 )
 
 var outcomeNames = map[Outcome]string{
@@ -64,6 +66,7 @@ var outcomeNames = map[Outcome]string{
 	Cancelled:     "cancelled",
 	OutputLimit:   "output_limit",
 	Crashed:       "crashed",
+	MemoryLimit:   "memory_limit",
 }
 
 // String is the outcome's name: "exited", "timed_out" and so on.
@@ -82,6 +85,7 @@ var (
 	ErrCancelled   = errors.New("zeroboot: cancelled")
 	ErrOutputLimit = errors.New("zeroboot: too much output")
 	ErrCrashed     = errors.New("zeroboot: the virtual machine crashed")
+	ErrMemoryLimit = errors.New("zeroboot: too much memory")
 )
 
 var outcomeErrors = map[Outcome]error{
@@ -91,6 +95,7 @@ var outcomeErrors = map[Outcome]error{
 	Cancelled:   ErrCancelled,
 	OutputLimit: ErrOutputLimit,
 	Crashed:     ErrCrashed,
+	MemoryLimit: ErrMemoryLimit,
 }
 
 // A Result is how a run ended, and what it printed until then.

@@ -98,7 +98,8 @@ export type Outcome =
   | 'timed_out'
   | 'cancelled'
   | 'output_limit'
-  | 'crashed';
+  | 'crashed'
+  | 'memory_limit';
 
 /** How a run ended, and what it printed until then. */
 export class Result {

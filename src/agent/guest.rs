@@ -40,6 +40,8 @@ pub enum Outcome {
     Cancelled,
     /// The sink wanted no more: the output's limit, or a callback that said so.
     OutputLimit,
+    /// The guest wrote to more pages than it may have.
+    MemoryLimit,
     /// The machine itself came to an end.
     Crashed(Crash),
 }
@@ -88,12 +90,22 @@ pub struct RunRequest<'a> {
     pub streams: bool,
     /// What a run has to pass before it begins.
     pub gate: Option<&'a Gate>,
+    /// Most pages that the guest may have written to, for a machine whose writes are logged.
+    pub pages_max: Option<u32>,
 }
 
 /// How often a running guest's mailbox is looked at for a sink that wants its output as it comes,
 /// and how long a run keeps the permit that it began with: a short one to its end, a long one
 /// until it is clear that it is long. Each look costs the guest an exit.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// The least time that a guest needs to write to a page that it has not written to: a fault, and a
+/// copy of 4 KiB. One that may write to a hundred more is looked at when it can have done so.
+const WRITE_TO_A_PAGE: Duration = Duration::from_nanos(250);
+
+/// How soon a guest close to its limit of memory is looked at again. It can go over by what it
+/// writes in this time: 4000 pages if it were that quick, in practice a tenth of it.
+const LOOK_MIN: Duration = Duration::from_millis(1);
 
 /// A machine whose runtime stands at its doorbell.
 #[derive(Debug)]
@@ -129,8 +141,10 @@ impl Guest {
             Err(expired) => return Ok(expired_outcome(expired)),
         };
         let begun = Instant::now();
+        let mut pages_left = self.pages_left(request)?;
         loop {
             let look = (request.streams || permit.is_some()).then_some(LOOK);
+            let look = look.into_iter().chain(pages_left.map(until_look)).min();
             // From here on the guest may stand anywhere, so a failure is the machine's.
             armed.alarm(look).map_err(machine::Error::from)?;
             let stop = self.machine.run(&armed)?;
@@ -139,10 +153,18 @@ impl Guest {
             if request.streams || begun.elapsed() >= LOOK {
                 permit = None;
             }
-            if let Some(outcome) = self.settle(stop, sink) {
+            let outcome = self.settle(stop, sink);
+            pages_left = self.pages_left(request)?;
+            if let Some(outcome) = limited(outcome, pages_left) {
                 return Ok(outcome);
             }
         }
+    }
+
+    /// How many pages more the guest may write to, if there is a limit; negative beyond it.
+    fn pages_left(&mut self, request: &RunRequest<'_>) -> Result<Option<i64>, machine::Error> {
+        let Some(max) = request.pages_max else { return Ok(None) };
+        Ok(Some(i64::from(max) - i64::from(self.machine.count_written()?)))
     }
 
     /// Passes on what was printed up to a stop; how the run ended, if it did.
@@ -175,6 +197,22 @@ impl Guest {
     }
 }
 
+/// A run that went over its limit of memory has that outcome, also if it came to its end before
+/// anybody looked: whether a program goes over must not depend on when that was.
+fn limited(outcome: Option<Outcome>, pages_left: Option<i64>) -> Option<Outcome> {
+    let is_over = pages_left.is_some_and(|left| left < 0);
+    match outcome {
+        None | Some(Outcome::Exited(_)) if is_over => Some(Outcome::MemoryLimit),
+        other => other,
+    }
+}
+
+/// How long a guest cannot get to its limit of memory.
+fn until_look(pages_left: i64) -> Duration {
+    let pages = u32::try_from(pages_left.max(0)).unwrap_or(u32::MAX);
+    (WRITE_TO_A_PAGE * pages).clamp(LOOK_MIN, LOOK)
+}
+
 fn expired_outcome(expired: Expired) -> Outcome {
     match expired {
         Expired::Deadline => Outcome::TimedOut,
@@ -190,5 +228,29 @@ fn died(header: proto::Header) -> Outcome {
         Some(Death::Signaled) => Outcome::Signaled(detail & 0x7f),
         Some(Death::OutOfMemory) => Outcome::OutOfMemory,
         None => Outcome::Crashed(Crash::Death(header.death)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_is_looked_at_before_it_can_have_got_far_beyond_its_limit() {
+        assert_eq!(until_look(1_000_000), LOOK);
+        assert_eq!(until_look(40_000), Duration::from_millis(10));
+        assert_eq!(until_look(3), LOOK_MIN);
+        assert_eq!(until_look(-3), LOOK_MIN);
+    }
+
+    #[test]
+    fn a_program_over_its_limit_of_memory_has_that_outcome_unless_it_has_a_worse_one() {
+        let exited = Some(Outcome::Exited(0));
+        assert_eq!(limited(exited, None), exited);
+        assert_eq!(limited(exited, Some(0)), exited);
+        assert_eq!(limited(None, Some(0)), None);
+        assert_eq!(limited(None, Some(-1)), Some(Outcome::MemoryLimit));
+        assert_eq!(limited(exited, Some(-1)), Some(Outcome::MemoryLimit));
+        assert_eq!(limited(Some(Outcome::TimedOut), Some(-1)), Some(Outcome::TimedOut));
     }
 }

@@ -103,8 +103,14 @@ fn run(guest: &mut Guest, kind: Request, program: &Program) -> Result<Duration> 
     sys::fill_random(&mut seed)?;
     guest.machine().mailbox().leave_seed(Seed::Rehearsal, &seed);
     let limits = Limits::within(TIMEOUT);
-    let request =
-        RunRequest { kind, payload: &program.code, limits: &limits, streams: false, gate: None };
+    let request = RunRequest {
+        kind,
+        payload: &program.code,
+        limits: &limits,
+        streams: false,
+        gate: None,
+        pages_max: None,
+    };
     let mut output = Tail::default();
     let started = Instant::now();
     let outcome = guest.run(&request, &mut output)?;

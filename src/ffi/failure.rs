@@ -101,6 +101,8 @@ impl Classify for fork::Error {
     fn status(&self) -> zb_status {
         match self {
             Self::Dead(_) => ZB_ERR_DEAD,
+            Self::MemoryTotal { .. } => ZB_ERR_LIMIT,
+            Self::NoMemoryLimit => ZB_ERR_KVM,
             Self::Agent(e) => e.status(),
             Self::Machine(e) => e.status(),
             Self::Kvm(e) => e.status(),
@@ -110,7 +112,7 @@ impl Classify for fork::Error {
 
     fn errno(&self) -> i32 {
         match self {
-            Self::Dead(_) => 0,
+            Self::Dead(_) | Self::MemoryTotal { .. } | Self::NoMemoryLimit => 0,
             Self::Agent(e) => Classify::errno(e),
             Self::Machine(e) => Classify::errno(e),
             Self::Kvm(e) => e.errno(),

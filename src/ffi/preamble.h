@@ -43,6 +43,8 @@
  * - fork(2). Handles belong to the process that made them. In a child of fork(2), a function that
  *   is given a snapshot or a sandbox of the parent gives ZB_ERR_WRONG_PROCESS, and freeing one
  *   does nothing. The parent is not affected, and the child may load snapshots of its own.
+ * - Cancellation. pthread_cancel(3) of a thread that is inside of a function, or of a callback, takes
+ *   effect when the function has returned. Asynchronous cancelability is not supported.
  * - The library does not exit, abort, print, or change the process's signal handlers.
  */
 

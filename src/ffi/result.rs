@@ -50,6 +50,9 @@ pub const ZB_OUTCOME_OUTPUT_LIMIT: zb_outcome = 7;
 /// The virtual machine came to an end, by the guest's doing; zb_result_message says how.
 pub const ZB_OUTCOME_CRASHED: zb_outcome = 8;
 
+/// The guest wrote to more memory than zb_fork_options.memory_max_bytes.
+pub const ZB_OUTCOME_MEMORY_LIMIT: zb_outcome = 9;
+
 impl zb_result {
     pub fn new(run: RunResult) -> Result<Self> {
         let message = c_string(&describe(run.outcome)).ok_or_else(Failure::no_memory)?;
@@ -66,6 +69,7 @@ impl zb_result {
             Outcome::Cancelled => ZB_OUTCOME_CANCELLED,
             Outcome::OutputLimit => ZB_OUTCOME_OUTPUT_LIMIT,
             Outcome::Crashed(_) => ZB_OUTCOME_CRASHED,
+            Outcome::MemoryLimit => ZB_OUTCOME_MEMORY_LIMIT,
         }
     }
 
@@ -93,6 +97,7 @@ fn describe(outcome: Outcome) -> String {
         Outcome::TimedOut => "the run took longer than its timeout".into(),
         Outcome::Cancelled => "the run was cancelled".into(),
         Outcome::OutputLimit => "the program printed more than its output limit".into(),
+        Outcome::MemoryLimit => "the guest wrote to more memory than its sandbox may have".into(),
         Outcome::Crashed(crash) => format!("the virtual machine came to an end: {crash}"),
     }
 }
@@ -257,6 +262,7 @@ mod tests {
         assert_eq!(of(Outcome::TimedOut), (ZB_OUTCOME_TIMED_OUT, -1, 0));
         assert_eq!(of(Outcome::Cancelled), (ZB_OUTCOME_CANCELLED, -1, 0));
         assert_eq!(of(Outcome::OutputLimit), (ZB_OUTCOME_OUTPUT_LIMIT, -1, 0));
+        assert_eq!(of(Outcome::MemoryLimit), (ZB_OUTCOME_MEMORY_LIMIT, -1, 0));
         assert_eq!(of(Outcome::Crashed(Crash::Death(9))), (ZB_OUTCOME_CRASHED, -1, 0));
     }
 

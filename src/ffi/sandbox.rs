@@ -55,9 +55,15 @@ pub struct zb_fork_options {
     /// A name for the sandbox; all zeros for a random one. Its guest finds it in /etc/machine-id, as
     /// 32 hexadecimal digits, and in its host name. Nobody minds two sandboxes with one name.
     pub instance_id: [u8; 16],
+    /// Most bytes of memory that the guest may write to, in whole pages of 4096; 0 for as much as it
+    /// has (zb_snapshot_memory_bytes). A run in which it writes to more ends with
+    /// ZB_OUTCOME_MEMORY_LIMIT, at the latest a millisecond after it has done so: until then it may go
+    /// over by what it can write to in that time, a few megabytes at most. A program needs about a
+    /// megabyte. A virtual machine that is reused holds up to 8 MiB from before, which do not count.
+    pub memory_max_bytes: u64,
 }
 
-const _: () = assert!(size_of::<zb_fork_options>() == 32);
+const _: () = assert!(size_of::<zb_fork_options>() == 40);
 
 // SAFETY: repr(C), size first, two words and bytes without padding, any bytes are valid.
 unsafe impl Options for zb_fork_options {
@@ -69,6 +75,7 @@ impl zb_sandbox {
         options::check_flags::<zb_fork_options>(options.flags, ZB_FORK_FRESH)?;
         let options = ForkOptions {
             fresh: options.flags & ZB_FORK_FRESH != 0,
+            memory_max: Some(options.memory_max_bytes).filter(|max| *max > 0),
             console: Some(log::console_sink()),
             instance_id: instance::given(options.instance_id),
         };
@@ -158,8 +165,9 @@ fn refusal(refused: Refused) -> Failure {
 /// Returns ZB_OK, or
 /// ZB_ERR_INVALID_ARGUMENT (snapshot or out is NULL, opts->size is none),
 /// ZB_ERR_UNSUPPORTED (an unknown option or flag),
-/// ZB_ERR_LIMIT (no more files, mappings or memory for another; the message names the limit),
-/// ZB_ERR_KVM (KVM refused something),
+/// ZB_ERR_LIMIT (no more files, mappings or memory for another, or zb_load_options.memory_max_bytes;
+/// the message names the limit),
+/// ZB_ERR_KVM (KVM refused something, or cannot keep a limit of memory: before Linux 5.2),
 /// ZB_ERR_WRONG_PROCESS, ZB_ERR_IO, ZB_ERR_NO_MEMORY, ZB_ERR_INTERNAL.
 /// Threads: any, also several at once with one snapshot. Since 0.1.
 #[unsafe(no_mangle)]

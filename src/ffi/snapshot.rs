@@ -58,12 +58,16 @@ pub struct zb_load_options {
     ///
     /// 0 for none.
     pub prewarm: u32,
+    /// Most bytes of memory that the snapshot's sandboxes may have together; 0 for no limit. Each
+    /// counts with its zb_fork_options.memory_max_bytes, or with all of its guest's memory if it has
+    /// no limit of its own, whatever it uses. A zb_fork beyond that gives ZB_ERR_LIMIT.
+    pub memory_max_bytes: u64,
 }
 
 /// For options where 0 stands for another default: none.
 pub const ZB_NONE: u32 = u32::MAX;
 
-const _: () = assert!(size_of::<zb_load_options>() == 24);
+const _: () = assert!(size_of::<zb_load_options>() == 32);
 
 // SAFETY: repr(C), size first, words without padding, any bytes are valid.
 unsafe impl Options for zb_load_options {
@@ -117,6 +121,7 @@ fn pool_options(options: &zb_load_options) -> PoolOptions {
             ZB_NONE => 0,
             max => max as usize,
         },
+        memory_max: Some(options.memory_max_bytes).filter(|max| *max > 0),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 
+use super::budget::Budget;
 use super::shell::Shell;
 use super::{Error, PoolOptions, keeper};
 use crate::kvm::Baseline;
@@ -19,6 +20,7 @@ const SPENT_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) snapshot: Arc<Snapshot>,
+    pub(super) budget: Arc<Budget>,
     pub(super) options: PoolOptions,
     /// Made when the first machine comes back.
     means: OnceCell<Means>,
@@ -83,6 +85,7 @@ impl Home {
         let lists = Lists::new(options.prewarm);
         Home {
             snapshot,
+            budget: Arc::new(Budget::new(options.memory_max)),
             options,
             means: OnceCell::new(),
             lists: Mutex::new(lists),
@@ -210,8 +213,21 @@ impl Home {
 
     /// A machine such as this pool makes.
     pub(super) fn new_shell(&self) -> Result<Shell, Error> {
-        let access = if self.options.recycle_max > 0 { Access::Logged } else { Access::Full };
+        let access = if self.logs_writes() { Access::Logged } else { Access::Full };
         Shell::new(&self.snapshot, access, None)
+    }
+
+    /// Whether it is known what guests write to: where their machines are put back.
+    pub(super) fn logs_writes(&self) -> bool {
+        self.options.recycle_max > 0
+    }
+
+    /// A machine that can be limited, for a pool that does not reuse machines.
+    pub(super) fn new_logged_shell(&self) -> Result<Shell, Error> {
+        if !self.snapshot.host().can_keep_dirty_logs() {
+            return Err(Error::NoMemoryLimit);
+        }
+        Shell::new(&self.snapshot, Access::Logged, None)
     }
 
     /// Puts a used machine back. An error ends the machine, and nothing else.

@@ -6,6 +6,7 @@
 //! Pool::fork: ready | used + reset | fresh | new --Shell--> Sandbox --drop--> used --reset--> ready
 //! ```
 
+mod budget;
 mod examine;
 mod home;
 mod identity;

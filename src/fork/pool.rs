@@ -16,6 +16,9 @@ pub struct PoolOptions {
     /// Most new machines that are made ahead. As long as forks keep coming there are as many; an
     /// idle pool has one.
     pub prewarm: usize,
+    /// Most bytes of memory that its sandboxes may have together: each counts with its own limit,
+    /// one without a limit with all of its guest's memory. `None` for no limit.
+    pub memory_max: Option<u64>,
 }
 
 /// How to fork.
@@ -23,6 +26,9 @@ pub struct PoolOptions {
 pub struct ForkOptions {
     /// A machine in which no program ever ran.
     pub fresh: bool,
+    /// Most bytes of memory that the guest may write to, beyond what the machine held before. A
+    /// sandbox that does so all the same ends with [`Outcome::MemoryLimit`](crate::agent::Outcome).
+    pub memory_max: Option<u64>,
     /// Gets the lines that the guest's kernel prints.
     pub console: Option<LineSink>,
     /// The fork's name; a random one if there is none. Names are the owner's business: two forks
@@ -43,13 +49,13 @@ impl Default for PoolOptions {
     /// Recycles, for as many threads as there are processors, and makes none ahead.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        PoolOptions { recycle_max: (4 * processors).max(8), prewarm: 0 }
+        PoolOptions { recycle_max: (4 * processors).max(8), ..PoolOptions::NONE }
     }
 }
 
 impl PoolOptions {
     /// Every fork is a new machine that ends with its sandbox.
-    pub const NONE: PoolOptions = PoolOptions { recycle_max: 0, prewarm: 0 };
+    pub const NONE: PoolOptions = PoolOptions { recycle_max: 0, prewarm: 0, memory_max: None };
 }
 
 impl Pool {
@@ -99,10 +105,28 @@ impl Pool {
     /// Budget: 10 us if a machine is ready, 100 us if one is to be put back first.
     pub fn fork(&self, options: ForkOptions) -> Result<Sandbox, Error> {
         let home = &self.home;
-        let mut shell = if options.fresh { home.take_fresh() } else { home.take_any() }?;
+        let all = home.snapshot.layout().memory_len();
+        // A limit that cannot be reached is none.
+        let limit = options.memory_max.filter(|max| *max < all);
+        let share = home.budget.give(limit.unwrap_or(all))?;
+        let mut shell = match limit {
+            Some(_) if !home.logs_writes() => home.new_logged_shell(),
+            _ if options.fresh => home.take_fresh(),
+            _ => home.take_any(),
+        }?;
         shell.connect(&home.snapshot, options.console);
-        Sandbox::of(shell, &home.snapshot, Some(Arc::clone(home)), options.instance_id)
+        let held = limit.map(|_| shell.guest.machine().count_written()).transpose()?;
+        let home = Some(Arc::clone(home));
+        let mut sandbox = Sandbox::of(shell, self.snapshot(), home, options.instance_id)?;
+        sandbox.share = Some(share);
+        sandbox.pages_max = limit.zip(held).map(|(limit, held)| held + pages(limit));
+        Ok(sandbox)
     }
+}
+
+/// Whole pages; a limit is less than a machine's memory.
+fn pages(bytes: u64) -> u32 {
+    (bytes / 4096) as u32
 }
 
 impl Drop for Pool {

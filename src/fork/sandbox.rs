@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use zeroboot_proto::{Request, Stream};
 
+use super::budget::Share;
 use super::home::Home;
 use super::identity::make_distinct;
 use super::shell::Shell;
@@ -21,6 +22,25 @@ pub enum Error {
     /// An earlier run was the sandbox's last.
     #[error("the sandbox is dead: an earlier run ended with {0}; fork a new one")]
     Dead(&'static str),
+    /// The pool's limit of memory.
+    #[error(
+        "the snapshot's sandboxes may have {max} bytes of memory together (its memory_max): {given} \
+         are given away, and this one may come to {wanted}"
+    )]
+    MemoryTotal {
+        /// The limit.
+        max: u64,
+        /// What those that are alive may have.
+        given: u64,
+        /// What another wants.
+        wanted: u64,
+    },
+    /// A sandbox's limit of memory cannot be kept here.
+    #[error(
+        "this host's KVM does not tell what a guest writes to (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, \
+         Linux 5.2), so a sandbox's memory cannot be limited"
+    )]
+    NoMemoryLimit,
     /// The guest protocol.
     #[error(transparent)]
     Agent(#[from] agent::Error),
@@ -93,6 +113,10 @@ pub struct Sandbox {
     dead: Option<&'static str>,
     /// Who may want the machine back.
     home: Option<Arc<Home>>,
+    /// What it may have of the pool's memory.
+    pub(super) share: Option<Share>,
+    /// Most pages that the guest may have written to.
+    pub(super) pages_max: Option<u32>,
     // The machine maps its rootfs and needs its /dev/kvm no longer than it lives.
     snapshot: Arc<Snapshot>,
 }
@@ -127,6 +151,8 @@ impl Sandbox {
             stop: Cancel::new(),
             dead: None,
             home,
+            share: None,
+            pages_max: None,
             snapshot: Arc::clone(snapshot),
         })
     }
@@ -176,6 +202,7 @@ impl Sandbox {
             limits: &limits,
             streams: options.on_output.is_some(),
             gate: self.snapshot.gate(),
+            pages_max: self.pages_max,
         };
         let mut sink = Tee {
             collected: Collected::default(),
@@ -263,6 +290,7 @@ fn name(outcome: Outcome) -> &'static str {
         Outcome::TimedOut => "a timeout",
         Outcome::Cancelled => "a cancellation",
         Outcome::OutputLimit => "the output limit",
+        Outcome::MemoryLimit => "the memory limit",
         Outcome::Crashed(_) => "a crash of the guest",
     }
 }

@@ -36,7 +36,7 @@ pub enum Error {
     #[error("the snapshot's memory file: {0}")]
     Original(std::io::Error),
     /// A machine whose writes nobody followed.
-    #[error("the machine cannot be reset: it was not made for that")]
+    #[error("nobody follows what the machine's guest writes to: it cannot be reset, or limited")]
     NotResettable,
     /// The operating system refused something.
     #[error(transparent)]

@@ -375,6 +375,35 @@ static void output_beyond_its_limit_ends_the_run_and_the_rest_is_kept(void) {
     zb_free(sandbox);
 }
 
+static void memory_beyond_a_limit_ends_the_run_or_is_not_given_at_all(void) {
+    const uint64_t limit = 2 << 20;
+    zb_load_options load;
+    zb_fork_options opts;
+    zb_snapshot *limited;
+    zb_sandbox *sandbox, *another;
+    zb_result *result;
+    ZB_INIT(load);
+    load.memory_max_bytes = 3 * limit;
+    CHECK_OK(zb_snapshot_load(template_dir, &load, &limited, err));
+    CHECK_FAILS(zb_fork(limited, NULL, &sandbox, err), ZB_ERR_LIMIT, "memory_max");
+    ZB_INIT(opts);
+    opts.memory_max_bytes = limit;
+    CHECK_OK(zb_fork(limited, &opts, &sandbox, err));
+    result = run(sandbox, "kept = [bytes(1000) for i in range(90000)]");
+    CHECK(zb_result_outcome(result) == ZB_OUTCOME_MEMORY_LIMIT);
+    CHECK(strstr(zb_result_message(result), "memory") != NULL);
+    CHECK(zb_result_exit_code(result) == -1 && !zb_sandbox_is_alive(sandbox));
+    zb_result_free(result);
+    opts.memory_max_bytes = 2 * limit;
+    CHECK_OK(zb_fork(limited, &opts, &another, err));
+    result = run(another, "print('fits')");
+    CHECK(prints(result, "fits\n"));
+    zb_result_free(result);
+    zb_free(another);
+    zb_free(sandbox);
+    zb_snapshot_free(limited);
+}
+
 static void a_process_that_exits_or_dies_has_an_outcome_of_its_own(void) {
     zb_sandbox *exits = fork_one(), *dies = fork_one();
     zb_result *result = run(exits, "import os; os._exit(5)");
@@ -558,6 +587,7 @@ int main(int argc, char **argv) {
         CASE(a_callback_may_use_other_sandboxes_but_not_its_own),
         CASE(a_callback_may_free_its_own_sandbox),
         CASE(output_beyond_its_limit_ends_the_run_and_the_rest_is_kept),
+        CASE(memory_beyond_a_limit_ends_the_run_or_is_not_given_at_all),
         CASE(a_process_that_exits_or_dies_has_an_outcome_of_its_own),
         CASE(a_child_of_fork_2_gets_an_error_and_the_parent_goes_on),
         CASE(signals_masks_and_handlers_are_as_they_were),

@@ -24,7 +24,7 @@ fn fresh() -> &'static Examination {
 
 /// A pool that keeps one machine.
 fn pool_of_one() -> Pool {
-    Pool::new(Arc::clone(snapshot()), PoolOptions { recycle_max: 1, prewarm: 0 })
+    Pool::new(Arc::clone(snapshot()), PoolOptions { recycle_max: 1, ..PoolOptions::NONE })
 }
 
 /// Frees a sandbox and forks its machine again, put back.

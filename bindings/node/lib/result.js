@@ -11,6 +11,7 @@ const OUTCOME = [
   'cancelled',
   'output_limit',
   'crashed',
+  'memory_limit',
 ];
 
 class Result {

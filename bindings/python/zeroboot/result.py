@@ -30,6 +30,8 @@ class Outcome(enum.IntEnum):
     """The program printed more than max_output; the result has that much of it."""
     CRASHED = 8
     """The virtual machine came to an end, by the guest's doing; the message says how."""
+    MEMORY_LIMIT = 9
+    """The guest wrote to more memory than its sandbox may have."""
 
     @classmethod
     def _missing_(cls, value: object) -> Optional[Outcome]:

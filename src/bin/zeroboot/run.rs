@@ -218,6 +218,7 @@ fn explain(result: &RunResult) {
         }
         Outcome::Cancelled => err!("zeroboot: cancelled"),
         Outcome::OutputLimit => err!("zeroboot: stopped: the output limit is reached"),
+        Outcome::MemoryLimit => err!("zeroboot: stopped: the memory limit is reached"),
         Outcome::Crashed(crash) => err!("zeroboot: the sandbox crashed: {crash}"),
     }
 }
@@ -228,6 +229,8 @@ fn exit_code(outcome: Outcome) -> u8 {
         Outcome::Signaled(signal) => 128u8.saturating_add(signal as u8),
         Outcome::OutOfMemory => 128 + 9,
         Outcome::TimedOut => TIMED_OUT,
-        Outcome::Cancelled | Outcome::OutputLimit | Outcome::Crashed(_) => OWN_FAILURE,
+        Outcome::Cancelled | Outcome::OutputLimit | Outcome::MemoryLimit | Outcome::Crashed(_) => {
+            OWN_FAILURE
+        }
     }
 }

@@ -52,8 +52,8 @@ const POOLED: usize = 8;
 pub fn ways(snapshot: &Arc<Snapshot>) -> Vec<Ours> {
     let way = |about, pool| Ours { about, snapshot: Arc::clone(snapshot), pool };
     vec![
-        way(RECYCLED, Some(PoolOptions { recycle_max: POOLED, prewarm: 0 })),
-        way(PREWARMED, Some(PoolOptions { recycle_max: 0, prewarm: POOLED })),
+        way(RECYCLED, Some(PoolOptions { recycle_max: POOLED, ..PoolOptions::NONE })),
+        way(PREWARMED, Some(PoolOptions { prewarm: POOLED, ..PoolOptions::NONE })),
         way(FRESH, None),
     ]
 }
