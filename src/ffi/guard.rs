@@ -8,6 +8,10 @@
 //! may be the program's own. So the hook is wrapped rather than replaced: it is silent while the
 //! panicking thread is inside one of our exports (and not inside a callback of the program's), and
 //! hands everything else on to the hook that was there.
+//!
+//! # Cancellation
+//!
+//! A thread is not cancelled inside of an export: pthread_cancel(3) takes effect behind it.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -18,6 +22,7 @@ use std::sync::Once;
 use super::error::zb_error;
 use super::failure::{Failure, Result};
 use super::status::*;
+use crate::sys::Uncancellable;
 
 thread_local! {
     /// How many of our exports the thread is inside of, not counting those that a callback is in.
@@ -129,6 +134,8 @@ unsafe fn tell(failure: Failure, err: *mut *mut zb_error) -> zb_status {
 }
 
 fn caught<T>(body: impl FnOnce() -> T) -> Result<T> {
+    // In callbacks, too: their thread has our frames below it.
+    let _uncancellable = Uncancellable::new();
     wrap_hook();
     DEPTH.set(DEPTH.get() + 1);
     let caught = panic::catch_unwind(AssertUnwindSafe(body));

@@ -88,7 +88,11 @@ fn ring0(vcpu: &mut Vcpu) -> Result<Ring0> {
             Ok(Exit::IoOut(..)) => return Ok(Ring0::Native),
             Ok(Exit::InternalError) => return Ok(Ring0::Emulated),
             Err(e) if matches!(e.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) => {}
-            Ok(_) | Err(_) => return Err(Error::Missing("64-bit guests")),
+            Ok(_) => return Err(Error::Missing("64-bit guests")),
+            Err(e) => {
+                let errno = kvm_ioctls::Error::new(e.raw_os_error().unwrap_or(0));
+                return Err(Error::ioctl("KVM_RUN")(errno));
+            }
         }
     }
     Err(Error::Missing("a guest that gets anywhere: two instructions took more than 5 s"))

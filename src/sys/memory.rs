@@ -105,7 +105,11 @@ pub fn make_private(region: &Region, pages: &[u32]) -> Result<()> {
         // SAFETY: the range is the region's own, and populating changes no byte of it.
         if unsafe { libc::madvise(start.cast(), len, libc::MADV_POPULATE_WRITE) } != 0 {
             let error = Error::last("madvise POPULATE_WRITE");
-            return if error.errno() == libc::EINVAL { Ok(()) } else { Err(error) };
+            return match error.errno() {
+                // Pages that are not there yet get there when they are written to.
+                libc::EINVAL | libc::EINTR | libc::EAGAIN => Ok(()),
+                _ => Err(error),
+            };
         }
     }
     Ok(())

@@ -28,7 +28,7 @@ pub use memory::{
 };
 pub use pagemap::{Residence, residences};
 pub use random::fill_random;
-pub use thread::spawn;
+pub use thread::{Uncancellable, spawn};
 
 /// Result of this layer.
 pub type Result<T> = std::result::Result<T, Error>;
