@@ -14,7 +14,7 @@ RELEASE := target/release/zeroboot
 .PHONY: help
 help:
 	@sed -n '1,3s/^# //p' Makefile
-	@echo "also: install (PREFIX=/usr/local), bench-quick, bench-report, bench-reset, bench-bindings, guest, template, lint, header, clean"
+	@echo "also: install (PREFIX=/usr/local), soak (an hour), bench-quick, bench-report, bench-reset, bench-bindings, guest, template, lint, header, clean"
 
 .PHONY: run
 run: template
@@ -47,6 +47,10 @@ template: build guest
 .PHONY: test
 test: lint template
 	@.ci/suites
+
+.PHONY: soak
+soak: template
+	ZB_TEST_SOAK_SECONDS=3600 cargo test --release --locked --test soak -- --nocapture
 
 .PHONY: lint
 lint: setup
