@@ -73,6 +73,7 @@ pub use kvm::{
 #[doc(hidden)]
 pub use machine::PutBack;
 pub use machine::{Fault, Mapping, Tables};
+pub use snapshot::firecracker;
 pub use snapshot::{
     Error as SnapshotError, LoadOptions, Manifest, Origin, Snapshot, sha256_of_file, verify,
 };

@@ -13,6 +13,7 @@
 
 mod clone;
 mod error;
+pub mod firecracker;
 mod format;
 mod load;
 mod manifest;
