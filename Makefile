@@ -86,6 +86,11 @@ bench-report: template
 bench-reset: template
 	@cargo bench --locked --bench reset
 
+# What a fork of a Firecracker snapshot costs.
+.PHONY: bench-firecracker
+bench-firecracker: setup
+	@cargo bench --locked --bench firecracker
+
 # What the wrappers add to a run.
 .PHONY: bench-bindings
 bench-bindings: template

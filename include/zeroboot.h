@@ -491,6 +491,13 @@ void zb_host_free(zb_host *host);
 #define ZB_LOAD_SEALED_COPY 2
 
 /**
+ * For zb_load_options.flags: take a snapshot by Firecracker even if time would stand still in its
+ * sandboxes, on a host whose time stamp counter cannot be set and has not got as far as it was when the
+ * snapshot was taken. Without it that is ZB_ERR_CLOCK.
+ */
+#define ZB_LOAD_ANY_CLOCK 4
+
+/**
  * For options where 0 stands for another default: none.
  */
 #define ZB_NONE UINT32_MAX
@@ -517,7 +524,7 @@ typedef struct zb_load_options {
      */
     size_t size;
     /**
-     * ZB_LOAD_VERIFY, ZB_LOAD_SEALED_COPY, both, or 0.
+     * ZB_LOAD_VERIFY, ZB_LOAD_SEALED_COPY and ZB_LOAD_ANY_CLOCK, any of them, or 0.
      */
     uint64_t flags;
     /**
@@ -548,6 +555,9 @@ typedef struct zb_load_options {
  * Loads a snapshot: opens its files and checks that this host can run it.
  *
  * Takes about a millisecond, whatever the size of its memory (but see the flags).
+ *
+ * A directory with a snapshot that Firecracker made (1.12 to 1.17) loads as it is: "vmstate", its memory
+ * as "memory.img" or "mem", and its disks' images. The guest is reached with ZB_RUN_CONSOLE.
  *
  * dir: path of the snapshot's directory, ending with a NUL; "zeroboot template inspect --path NAME"
  * prints that of a template. Borrowed for the call.
@@ -962,6 +972,17 @@ void zb_result_free(zb_result *result);
 #define ZB_NO_LIMIT UINT64_MAX
 
 /**
+ * For zb_run_options.flags: write code to the guest's console, as it is, and read what the guest says
+ * there until it has said zb_run_options.until: the way to reach the guest of a snapshot that somebody
+ * else made.
+ *
+ * ZB_OUTCOME_EXITED with exit code 0 says that it has; what was said is the result's standard output.
+ * After any outcome but ZB_OUTCOME_CRASHED the sandbox can be used again: a guest that was too slow goes
+ * on where it was. The guest runs during the call only.
+ */
+#define ZB_RUN_CONSOLE 1
+
+/**
  * A stream of a program: ZB_STREAM_STDOUT or ZB_STREAM_STDERR.
  *
  * Since 0.1.
@@ -1023,6 +1044,19 @@ typedef struct zb_run_options {
      * Passed to on_output as it is.
      */
     void *on_output_user;
+    /**
+     * ZB_RUN_CONSOLE or 0.
+     */
+    uint64_t flags;
+    /**
+     * For ZB_RUN_CONSOLE: what the guest says last. May be NULL if until_len is 0: then it is listened
+     * to until the timeout. Borrowed for the call.
+     */
+    const char *until;
+    /**
+     * Length of until in bytes.
+     */
+    size_t until_len;
 } zb_run_options;
 
 /**
@@ -1040,7 +1074,7 @@ typedef struct zb_run_options {
  *
  * The program sees what earlier programs left in the sandbox. However it ends, that is a result and
  * no error: ZB_OK says that it was run, zb_result_outcome how that went. After any outcome but
- * ZB_OUTCOME_EXITED the sandbox is dead.
+ * ZB_OUTCOME_EXITED the sandbox is dead (but see ZB_RUN_CONSOLE).
  *
  * sandbox: borrowed for the call.
  * opts: what to run. Borrowed for the call, with all that it points to.
@@ -1050,7 +1084,8 @@ typedef struct zb_run_options {
  * Returns ZB_OK, or
  * ZB_ERR_INVALID_ARGUMENT (sandbox, out or the program is NULL, opts->size is none, the program is
  * too long; the message says how long it may be),
- * ZB_ERR_UNSUPPORTED (an unknown option),
+ * ZB_ERR_UNSUPPORTED (an unknown option or flag; a program for a guest that can only be reached by its
+ * console, or the other way round),
  * ZB_ERR_BUSY (another call with this sandbox is under way; it is not disturbed),
  * ZB_ERR_DEAD (an earlier run was the sandbox's last; the message says how it ended),
  * ZB_ERR_LIMIT (no more timers or memory),

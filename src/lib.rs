@@ -65,7 +65,7 @@ pub use device::LineSink;
 pub use fork::Inside;
 pub use fork::{
     Error as RunError, ForkOptions, InstanceId, NoInstanceId, Observation, Pool, PoolOptions,
-    RunOptions, RunResult, Sandbox,
+    RunOptions, RunResult, Sandbox, TalkOptions,
 };
 pub use kvm::{
     CpuFeatures, Error as KvmError, Host, Kind, Report, Ring0, Traits, TscControl, report,

@@ -140,7 +140,7 @@ fn a_sandbox_outlives_the_callers_snapshot() {
 
 #[test]
 fn a_verified_and_sealed_copy_runs_like_the_files() {
-    let options = zeroboot::LoadOptions { verify: true, sealed_copy: true };
+    let options = zeroboot::LoadOptions { verify: true, sealed_copy: true, ..Default::default() };
     let own = std::sync::Arc::new(zeroboot::Snapshot::load(template(), options).unwrap());
     let mut sandbox = Sandbox::fork(&own, None).unwrap();
     assert_eq!(run_in(&mut sandbox, "print(6*7)"), "42\n");

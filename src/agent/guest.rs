@@ -6,6 +6,7 @@ use zeroboot_proto as proto;
 use zeroboot_proto::{Death, Event, Request};
 
 use super::{OutputReader, Sink, Violation};
+use crate::device::Mailbox;
 use crate::machine::{self, Fault, Machine, Stop};
 use crate::sys::{self, Expired, Gate, Limits};
 
@@ -15,6 +16,15 @@ pub enum Error {
     /// The payload does not fit into the mailbox.
     #[error("a program of {0} bytes; the most is {max}", max = proto::PAYLOAD_MAX)]
     PayloadTooLong(usize),
+    /// The guest has not got our software.
+    #[error(
+        "this snapshot's guest has no runtime of zeroboot's; it is reached by its console \
+         (console mode of a run)"
+    )]
+    NoRuntime,
+    /// The guest's console takes no input.
+    #[error("this snapshot's guest takes no input on its console; it runs programs")]
+    NoConsole,
     /// The machine failed, not the guest.
     #[error(transparent)]
     Machine(#[from] machine::Error),
@@ -97,7 +107,7 @@ pub struct RunRequest<'a> {
 /// How often a running guest's mailbox is looked at for a sink that wants its output as it comes,
 /// and how long a run keeps the permit that it began with: a short one to its end, a long one
 /// until it is clear that it is long. Each look costs the guest an exit.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// The least time that a guest needs to write to a page that it has not written to: a fault, and a
 /// copy of 4 KiB. One that may write to a hundred more is looked at when it can have done so.
@@ -110,7 +120,7 @@ const LOOK_MIN: Duration = Duration::from_millis(1);
 /// A machine whose runtime stands at its doorbell.
 #[derive(Debug)]
 pub struct Guest {
-    machine: Machine,
+    pub(super) machine: Machine,
     output: OutputReader,
 }
 
@@ -132,7 +142,8 @@ impl Guest {
 
     /// Carries out one request. After an outcome that is not ready for more, there can be no other.
     pub fn run(&mut self, request: &RunRequest<'_>, sink: &mut dyn Sink) -> Result<Outcome, Error> {
-        let posted = self.machine.mailbox().post(request.kind, request.payload);
+        let mailbox = self.machine.mailbox().ok_or(Error::NoRuntime)?;
+        let posted = mailbox.post(request.kind, request.payload);
         let start = posted.ok_or(Error::PayloadTooLong(request.payload.len()))?;
         self.output.begin(start);
         let armed = request.limits.arm()?;
@@ -173,27 +184,12 @@ impl Guest {
             Stop::Event(event) => Some(event),
             _ => None,
         };
-        match self.output.drain(self.machine.mailbox(), event, sink) {
-            Ok(ControlFlow::Continue(())) => self.outcome(stop),
+        let mailbox = self.machine.mailbox()?;
+        match self.output.drain(mailbox, event, sink) {
+            Ok(ControlFlow::Continue(())) => outcome(mailbox, stop),
             Ok(ControlFlow::Break(())) => Some(Outcome::OutputLimit),
             Err(violation) => Some(Outcome::Crashed(Crash::Protocol(violation))),
         }
-    }
-
-    fn outcome(&self, stop: Stop) -> Option<Outcome> {
-        let header = || self.machine.mailbox().header();
-        Some(match stop {
-            Stop::Event(Event::Output | Event::Console) | Stop::Stage(_) | Stop::Poll => {
-                return None;
-            }
-            Stop::Event(Event::Done) => Outcome::Exited((header().exit_code & 0xff) as i32),
-            Stop::Event(Event::Dead) => died(header()),
-            Stop::Event(event @ (Event::Ready | Event::Stage)) => {
-                Outcome::Crashed(Crash::Event(event))
-            }
-            Stop::Expired(expired) => expired_outcome(expired),
-            Stop::Fault(fault) => Outcome::Crashed(Crash::Fault(fault)),
-        })
     }
 }
 
@@ -213,7 +209,21 @@ fn until_look(pages_left: i64) -> Duration {
     (WRITE_TO_A_PAGE * pages).clamp(LOOK_MIN, LOOK)
 }
 
-fn expired_outcome(expired: Expired) -> Outcome {
+fn outcome(mailbox: &Mailbox, stop: Stop) -> Option<Outcome> {
+    let header = || mailbox.header();
+    Some(match stop {
+        Stop::Event(Event::Output | Event::Console) | Stop::Stage(_) | Stop::Poll | Stop::Heard => {
+            return None;
+        }
+        Stop::Event(Event::Done) => Outcome::Exited((header().exit_code & 0xff) as i32),
+        Stop::Event(Event::Dead) => died(header()),
+        Stop::Event(event @ (Event::Ready | Event::Stage)) => Outcome::Crashed(Crash::Event(event)),
+        Stop::Expired(expired) => expired_outcome(expired),
+        Stop::Fault(fault) => Outcome::Crashed(Crash::Fault(fault)),
+    })
+}
+
+pub(super) fn expired_outcome(expired: Expired) -> Outcome {
     match expired {
         Expired::Deadline => Outcome::TimedOut,
         Expired::Cancelled => Outcome::Cancelled,

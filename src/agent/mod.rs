@@ -3,6 +3,8 @@
 
 mod guest;
 mod output;
+mod terminal;
 
 pub use guest::{Crash, Error, Guest, Outcome, RunRequest};
 pub use output::{Collected, OutputReader, Sink, Violation};
+pub use terminal::TalkRequest;

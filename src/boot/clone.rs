@@ -19,7 +19,7 @@ pub(super) fn fields(
     layout: Layout,
     tsc_khz: u32,
 ) -> Result<Vec<CloneField>> {
-    let fields = machine.mailbox().clone_fields();
+    let fields = machine.mailbox().map_or(Vec::new(), |mailbox| mailbox.clone_fields());
     let refuse = |why: String| Error::Kernel { path: "clone fields".into(), why };
     let places = ClonePlaces::check(&fields, layout).map_err(|e| refuse(e.to_string()))?;
     let tsc = guest_tsc(machine.vcpu())?;

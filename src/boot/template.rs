@@ -125,7 +125,7 @@ impl Template {
         let console = Console::new(Some(console));
         let mut machine =
             Machine::new(&self.host, self.layout, ram, Access::Full, &Arc::new(rootfs), console)?;
-        machine.mailbox().format();
+        machine.mailbox().inspect(|mailbox| mailbox.format());
         let cpuid = guest_cpuid(&self.host, self.traits.ring0, self.traits.tsc_khz)?;
         machine.vcpu().set_cpuid(&cpuid)?;
         let memory = kernel::memory(machine.ram())?;
@@ -176,7 +176,7 @@ impl Template {
                 Stop::Event(Event::Dead) => {
                     return Err(Failure::Guest("the runtime died before it was ready".into()));
                 }
-                Stop::Poll => {}
+                Stop::Poll | Stop::Heard => {}
                 Stop::Event(event) => {
                     return Err(Failure::Guest(format!("{event:?} before the runtime was ready")));
                 }
@@ -199,7 +199,7 @@ impl Template {
         found: Found,
         mut timings: Timings,
     ) -> Result<Manifest> {
-        machine.mailbox().tidy();
+        machine.mailbox().inspect(|mailbox| mailbox.tidy());
         let cpuid = guest_cpuid(&self.host, self.traits.ring0, self.traits.tsc_khz)?;
         let Found { warmth, clone_fields, clock } = found;
         let (cpu, clock) = save(&self.host, machine.vcpu(), &cpuid, &clock)?;

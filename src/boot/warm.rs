@@ -101,7 +101,7 @@ fn run(guest: &mut Guest, kind: Request, program: &Program) -> Result<Duration> 
     // As in a fork, so that reseeding is warm, too, and what the runs before have seeded is renewed.
     let mut seed = [0; SEED_BYTES as usize];
     sys::fill_random(&mut seed)?;
-    guest.machine().mailbox().leave_seed(Seed::Rehearsal, &seed);
+    guest.machine().mailbox().inspect(|mailbox| mailbox.leave_seed(Seed::Rehearsal, &seed));
     let limits = Limits::within(TIMEOUT);
     let request = RunRequest {
         kind,

@@ -1,9 +1,12 @@
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use vm_superio::Trigger;
 use vm_superio::serial::{NoEvents, Serial, SerialState};
+
+use super::dialogue::{Dialogue, Heard};
+use crate::kvm::Line;
 
 /// Gets each line that a guest prints on its console, without the line's end.
 pub type LineSink = Arc<dyn Fn(&[u8]) + Send + Sync>;
@@ -17,19 +20,29 @@ pub const UART_STATE_BYTES: usize = 9;
 /// The UART's registers, in the order of `SerialState`'s fields.
 pub type UartState = [u8; UART_STATE_BYTES];
 
-/// The UART behind the guest's ttyS0: it prints lines to a sink and never has input.
+/// The UART behind the guest's ttyS0: it prints lines to a sink, and has input where somebody
+/// talks with the guest.
 pub struct Console {
-    uart: Serial<NoInterrupt, NoEvents, Lines>,
+    uart: Serial<Interrupt, NoEvents, Lines>,
+    dialogue: Option<Dialogue>,
 }
+
+/// Where a UART's registers begin to count (16550A).
+const DATA: u8 = 0;
 
 impl Console {
     /// A UART after reset.
     pub fn new(sink: Option<LineSink>) -> Self {
-        Console { uart: Serial::new(NoInterrupt, Lines::new(sink)) }
+        Console { uart: Serial::new(Interrupt::default(), Lines::new(sink)), dialogue: None }
     }
 
     /// A UART as it was when a snapshot was taken.
     pub fn restored(state: &UartState, sink: Option<LineSink>) -> Self {
+        Self::restored_with(state, &[], sink)
+    }
+
+    /// The same, with input that the guest has not read yet.
+    pub fn restored_with(state: &UartState, input: &[u8], sink: Option<LineSink>) -> Self {
         let serial_state = SerialState {
             baud_divisor_low: state[0],
             baud_divisor_high: state[1],
@@ -40,12 +53,47 @@ impl Console {
             modem_control: state[6],
             modem_status: state[7],
             scratch: state[8],
-            in_buffer: Vec::new(),
+            in_buffer: input.to_vec(),
         };
-        match Serial::from_state(&serial_state, NoInterrupt, NoEvents, Lines::new(sink.clone())) {
-            Ok(uart) => Console { uart },
-            // Only a receive buffer beyond the FIFO's size is refused, and this one is empty.
+        let lines = Lines::new(sink.clone());
+        match Serial::from_state(&serial_state, Interrupt::default(), NoEvents, lines) {
+            Ok(uart) => Console { uart, dialogue: None },
+            // Only a receive buffer beyond the FIFO's size is refused: no UART was ever like that.
             Err(_) => Console::new(sink),
+        }
+    }
+
+    /// Connects it to an interrupt line; it has none otherwise.
+    pub fn connect(&mut self, line: Line) {
+        // A UART's line does not change.
+        let _ = self.uart.interrupt_evt().0.set(line);
+    }
+
+    /// Begins to talk: the guest gets `input` as fast as it reads it, and what it prints is kept
+    /// from now on.
+    pub fn begin(&mut self, dialogue: Dialogue) {
+        self.dialogue = Some(dialogue);
+        self.feed();
+    }
+
+    /// What came of the talk so far.
+    pub fn heard(&mut self) -> Option<&mut Dialogue> {
+        self.dialogue.as_mut()
+    }
+
+    /// Ends the talk.
+    pub fn end(&mut self) -> Option<Dialogue> {
+        self.dialogue.take()
+    }
+
+    /// Fills the receive buffer.
+    fn feed(&mut self) {
+        let Some(dialogue) = &mut self.dialogue else { return };
+        let room = self.uart.fifo_capacity();
+        // In loopback mode it takes nothing; then it gets more at the next read.
+        match self.uart.enqueue_raw_bytes(dialogue.next_input(room)) {
+            Ok(taken) => dialogue.took(taken),
+            Err(error) => log::error!("the console's interrupt was lost: {error:?}"),
         }
     }
 
@@ -66,13 +114,29 @@ impl Console {
     }
 
     pub(super) fn read(&mut self, register: u8) -> u8 {
-        self.uart.read(register)
+        let value = self.uart.read(register);
+        // An empty buffer only: a guest's driver reads until there is no more, and is interrupted
+        // again for the rest.
+        if register == DATA && self.dialogue.is_some() && self.is_drained() {
+            self.feed();
+        }
+        value
     }
 
-    pub(super) fn write(&mut self, register: u8, value: u8) {
-        // Neither the trigger nor the sink can fail; in loopback mode a full FIFO loses the byte,
-        // as the hardware's does.
-        let _ = self.uart.write(register, value);
+    fn is_drained(&self) -> bool {
+        self.uart.fifo_capacity() == FIFO
+    }
+
+    /// `Heard::Enough` when the guest has printed what somebody waits for.
+    pub(super) fn write(&mut self, register: u8, value: u8) -> Heard {
+        // The sink cannot fail; in loopback mode a full FIFO loses the byte, as the hardware's does.
+        if let Err(vm_superio::serial::Error::Trigger(error)) = self.uart.write(register, value) {
+            log::error!("the console's interrupt was lost: {error}");
+        }
+        match (&mut self.dialogue, self.uart.writer_mut().last.take()) {
+            (Some(dialogue), Some(byte)) => dialogue.hear(byte),
+            _ => Heard::More,
+        }
     }
 }
 
@@ -82,24 +146,30 @@ impl fmt::Debug for Console {
     }
 }
 
-/// There is no interrupt controller for the UART's line to end in.
-struct NoInterrupt;
+/// Bytes that the receive buffer holds.
+const FIFO: usize = 0x40;
 
-impl Trigger for NoInterrupt {
-    type E = std::convert::Infallible;
+/// The UART's line; a machine without an interrupt controller has none.
+#[derive(Default)]
+struct Interrupt(OnceLock<Line>);
+
+impl Trigger for Interrupt {
+    type E = crate::kvm::Error;
     fn trigger(&self) -> Result<(), Self::E> {
-        Ok(())
+        self.0.get().map_or(Ok(()), Line::pulse)
     }
 }
 
 struct Lines {
     sink: Option<LineSink>,
     line: Vec<u8>,
+    /// The byte that was printed last, for whoever listens.
+    last: Option<u8>,
 }
 
 impl Lines {
     fn new(sink: Option<LineSink>) -> Self {
-        Lines { sink, line: Vec::new() }
+        Lines { sink, line: Vec::new(), last: None }
     }
 
     fn end_line(&mut self) {
@@ -112,6 +182,7 @@ impl Lines {
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.last = bytes.last().copied();
         if self.sink.is_none() {
             return Ok(bytes.len());
         }
@@ -153,8 +224,9 @@ mod tests {
     fn lines_come_without_their_ends_and_long_ones_in_pieces() {
         let (lines, sink) = collector();
         let mut console = Console::new(Some(sink));
-        b"one\r\ntwo\n".iter().for_each(|b| console.write(0, *b));
-        (0..LINE_MAX + 1).for_each(|_| console.write(0, b'x'));
+        for byte in [&b"one\r\ntwo\n"[..], &[b'x'; LINE_MAX + 1]].concat() {
+            assert_eq!(console.write(0, byte), Heard::More);
+        }
         let lines = lines.lock().unwrap();
         assert_eq!(lines[..2], ["one", "two"]);
         assert_eq!(lines[2].len(), LINE_MAX);

@@ -1,7 +1,7 @@
 use std::ops::ControlFlow;
 
-use super::Console;
 use super::rtc::Rtc;
+use super::{Console, Heard};
 
 const UART: std::ops::RangeInclusive<u16> = 0x3f8..=0x3ff;
 /// A PC's timer, which is not there.
@@ -17,12 +17,33 @@ const PULSE_RESET: u8 = 0xfe;
 pub struct Ports {
     console: Console,
     rtc: Rtc,
+    /// What a port reads as where nothing is.
+    absent: u8,
+}
+
+/// Why the guest cannot just go on behind an `out` instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// It resets the machine.
+    Reset,
+    /// It has printed what somebody waits for.
+    Heard,
 }
 
 impl Ports {
     /// The devices behind the ports.
     pub fn new(console: Console) -> Self {
-        Ports { console, rtc: Rtc::default() }
+        Ports { console, rtc: Rtc::default(), absent: 0xff }
+    }
+
+    /// Those of a PC as Firecracker makes it.
+    pub fn of_pc(console: Console) -> Self {
+        Ports { console, rtc: Rtc::default(), absent: 0 }
+    }
+
+    /// The UART, to talk with the guest.
+    pub fn console_mut(&mut self) -> &mut Console {
+        &mut self.console
     }
 
     /// The UART.
@@ -41,21 +62,27 @@ impl Ports {
                 PIT_CHANNEL_2 => 0,
                 // Nothing to read, ready for a command.
                 KEYBOARD => 0,
-                _ => 0xff,
+                _ => self.absent,
             };
         }
     }
 
-    /// An `out` instruction; `Break` if it resets the machine.
-    pub fn write(&mut self, port: u16, data: &[u8]) -> ControlFlow<()> {
+    /// An `out` instruction.
+    pub fn write(&mut self, port: u16, data: &[u8]) -> ControlFlow<Halt> {
+        let mut heard = Heard::More;
         for byte in data {
             match port {
-                p if UART.contains(&p) => self.console.write((p - UART.start()) as u8, *byte),
+                p if UART.contains(&p) => {
+                    heard = heard.or(self.console.write((p - UART.start()) as u8, *byte));
+                }
                 CMOS_INDEX => self.rtc.select(*byte),
-                KEYBOARD if *byte == PULSE_RESET => return ControlFlow::Break(()),
+                KEYBOARD if *byte == PULSE_RESET => return ControlFlow::Break(Halt::Reset),
                 _ => {}
             }
         }
-        ControlFlow::Continue(())
+        match heard {
+            Heard::More => ControlFlow::Continue(()),
+            Heard::Enough => ControlFlow::Break(Halt::Heard),
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::io;
 
 use super::status::*;
+use crate::snapshot::firecracker;
 use crate::{agent, fork, kvm, machine, snapshot, sys};
 
 /// What will be a `zb_error`.
@@ -74,9 +75,11 @@ impl Classify for snapshot::Error {
                 _ => limit_or(ZB_ERR_IO, source),
             },
             Self::Corrupt { .. } => ZB_ERR_CORRUPT,
+            Self::Foreign { source: firecracker::Error::Version { .. }, .. } => ZB_ERR_VERSION,
+            Self::Foreign { .. } => ZB_ERR_CORRUPT,
             Self::Version { .. } => ZB_ERR_VERSION,
             Self::Host { .. } => ZB_ERR_HOST,
-            Self::Clock { .. } => ZB_ERR_CLOCK,
+            Self::Clock { .. } | Self::StandingClock { .. } => ZB_ERR_CLOCK,
             Self::Kvm(e) => e.status(),
             Self::Machine(e) => e.status(),
             Self::Sys(e) => e.status(),
@@ -90,6 +93,8 @@ impl Classify for snapshot::Error {
             Self::Machine(e) => Classify::errno(e),
             Self::Sys(e) => e.errno(),
             Self::Corrupt { .. }
+            | Self::Foreign { .. }
+            | Self::StandingClock { .. }
             | Self::Version { .. }
             | Self::Host { .. }
             | Self::Clock { .. } => 0,
@@ -104,6 +109,7 @@ impl Classify for fork::Error {
             Self::MemoryTotal { .. } => ZB_ERR_LIMIT,
             Self::NoMemoryLimit => ZB_ERR_KVM,
             Self::Agent(e) => e.status(),
+            Self::Snapshot(e) => e.status(),
             Self::Machine(e) => e.status(),
             Self::Kvm(e) => e.status(),
             Self::Sys(e) => e.status(),
@@ -114,6 +120,7 @@ impl Classify for fork::Error {
         match self {
             Self::Dead(_) | Self::MemoryTotal { .. } | Self::NoMemoryLimit => 0,
             Self::Agent(e) => Classify::errno(e),
+            Self::Snapshot(e) => Classify::errno(e),
             Self::Machine(e) => Classify::errno(e),
             Self::Kvm(e) => e.errno(),
             Self::Sys(e) => e.errno(),
@@ -125,6 +132,7 @@ impl Classify for agent::Error {
     fn status(&self) -> zb_status {
         match self {
             Self::PayloadTooLong(_) => ZB_ERR_INVALID_ARGUMENT,
+            Self::NoRuntime | Self::NoConsole => ZB_ERR_UNSUPPORTED,
             Self::Machine(e) => e.status(),
             Self::Sys(e) => e.status(),
         }
@@ -132,7 +140,7 @@ impl Classify for agent::Error {
 
     fn errno(&self) -> i32 {
         match self {
-            Self::PayloadTooLong(_) => 0,
+            Self::PayloadTooLong(_) | Self::NoRuntime | Self::NoConsole => 0,
             Self::Machine(e) => Classify::errno(e),
             Self::Sys(e) => e.errno(),
         }
@@ -143,7 +151,11 @@ impl Classify for machine::Error {
     fn status(&self) -> zb_status {
         match self {
             // The sizes come from a manifest.
-            Self::MemorySize { .. } | Self::RootfsSize { .. } => ZB_ERR_CORRUPT,
+            Self::MemorySize { .. }
+            | Self::RootfsSize { .. }
+            | Self::Slot { .. }
+            | Self::Window { .. }
+            | Self::Line { .. } => ZB_ERR_CORRUPT,
             Self::Memory { .. } | Self::NotResettable => ZB_ERR_INTERNAL,
             Self::Kvm(e) => e.status(),
             Self::Run(source) => limit_or(ZB_ERR_KVM, source),
@@ -157,7 +169,10 @@ impl Classify for machine::Error {
             Self::Kvm(e) => e.errno(),
             Self::Run(source) | Self::Original(source) => source.raw_os_error().unwrap_or(0),
             Self::Sys(e) => e.errno(),
-            Self::MemorySize { .. }
+            Self::Slot { .. }
+            | Self::Window { .. }
+            | Self::Line { .. }
+            | Self::MemorySize { .. }
             | Self::RootfsSize { .. }
             | Self::Memory { .. }
             | Self::NotResettable => 0,

@@ -15,7 +15,7 @@ use super::options::{self, Options};
 use super::result::zb_result;
 use super::sandbox::{Shared, zb_sandbox};
 use super::status::zb_status;
-use crate::fork::{OnOutput, RunOptions};
+use crate::fork::{OnOutput, RunOptions, TalkOptions};
 use crate::sys::Cancel;
 
 /// A stream of a program: ZB_STREAM_STDOUT or ZB_STREAM_STDERR.
@@ -55,6 +55,15 @@ pub type zb_output_callback = Option<
     ) -> i32,
 >;
 
+/// For zb_run_options.flags: write code to the guest's console, as it is, and read what the guest says
+/// there until it has said zb_run_options.until: the way to reach the guest of a snapshot that somebody
+/// else made.
+///
+/// ZB_OUTCOME_EXITED with exit code 0 says that it has; what was said is the result's standard output.
+/// After any outcome but ZB_OUTCOME_CRASHED the sandbox can be used again: a guest that was too slow goes
+/// on where it was. The guest runs during the call only.
+pub const ZB_RUN_CONSOLE: u64 = 1;
+
 /// What to run, and how far. Prepare with ZB_INIT, then set at least code and code_len.
 ///
 /// Since 0.1.
@@ -79,11 +88,18 @@ pub struct zb_run_options {
     pub on_output: zb_output_callback,
     /// Passed to on_output as it is.
     pub on_output_user: *mut c_void,
+    /// ZB_RUN_CONSOLE or 0.
+    pub flags: u64,
+    /// For ZB_RUN_CONSOLE: what the guest says last. May be NULL if until_len is 0: then it is listened
+    /// to until the timeout. Borrowed for the call.
+    pub until: *const c_char,
+    /// Length of until in bytes.
+    pub until_len: usize,
 }
 
-const _: () = assert!(size_of::<zb_run_options>() == 64);
+const _: () = assert!(size_of::<zb_run_options>() == 88);
 
-// SAFETY: repr(C), size first, eight words without padding, zero is NULL or a number in all fields,
+// SAFETY: repr(C), size first, eleven words without padding, zero is NULL or a number in all fields,
 // and what a C program puts into the function pointer is a function.
 unsafe impl Options for zb_run_options {
     const NAME: &'static str = "zb_run_options";
@@ -105,6 +121,26 @@ impl zb_run_options {
         }
         // SAFETY: not NULL, so code_len readable bytes by the caller's promise.
         Ok(unsafe { slice::from_raw_parts(self.code.cast(), self.code_len) })
+    }
+
+    /// # Safety
+    ///
+    /// The options must be as the header says.
+    unsafe fn until<'a>(&self) -> Result<&'a [u8]> {
+        if self.until_len == 0 {
+            return Ok(&[]);
+        }
+        if self.flags & ZB_RUN_CONSOLE == 0 {
+            return Err(Failure::invalid("zb_run_options.until is for ZB_RUN_CONSOLE only"));
+        }
+        if self.until.is_null() || isize::try_from(self.until_len).is_err() {
+            return Err(Failure::invalid(format!(
+                "zb_run_options.until is NULL, or longer than text can be: {} bytes",
+                self.until_len
+            )));
+        }
+        // SAFETY: not NULL, so until_len readable bytes by the caller's promise.
+        Ok(unsafe { slice::from_raw_parts(self.until.cast(), self.until_len) })
     }
 
     /// # Safety
@@ -148,6 +184,24 @@ impl zb_run_options {
     }
 }
 
+fn talk(
+    shared: &Shared,
+    input: &[u8],
+    until: &[u8],
+    cancel: Option<Cancel>,
+    options: &zb_run_options,
+) -> Result<zb_result> {
+    let mut on_output = options.on_output();
+    let talk_options = TalkOptions {
+        until,
+        timeout: options.timeout(),
+        cancel,
+        max_output: options.max_output(),
+        on_output: on_output.as_mut().map(|f| f as &mut OnOutput<'_>),
+    };
+    shared.take_turn(|sandbox| Ok(sandbox.talk(input, talk_options)?)).and_then(zb_result::new)
+}
+
 fn run(
     shared: &Shared,
     code: &[u8],
@@ -175,7 +229,7 @@ fn stream_number(stream: Stream) -> zb_stream {
 ///
 /// The program sees what earlier programs left in the sandbox. However it ends, that is a result and
 /// no error: ZB_OK says that it was run, zb_result_outcome how that went. After any outcome but
-/// ZB_OUTCOME_EXITED the sandbox is dead.
+/// ZB_OUTCOME_EXITED the sandbox is dead (but see ZB_RUN_CONSOLE).
 ///
 /// sandbox: borrowed for the call.
 /// opts: what to run. Borrowed for the call, with all that it points to.
@@ -185,7 +239,8 @@ fn stream_number(stream: Stream) -> zb_stream {
 /// Returns ZB_OK, or
 /// ZB_ERR_INVALID_ARGUMENT (sandbox, out or the program is NULL, opts->size is none, the program is
 /// too long; the message says how long it may be),
-/// ZB_ERR_UNSUPPORTED (an unknown option),
+/// ZB_ERR_UNSUPPORTED (an unknown option or flag; a program for a guest that can only be reached by its
+/// console, or the other way round),
 /// ZB_ERR_BUSY (another call with this sandbox is under way; it is not disturbed),
 /// ZB_ERR_DEAD (an earlier run was the sandbox's last; the message says how it ended),
 /// ZB_ERR_LIMIT (no more timers or memory),
@@ -208,7 +263,13 @@ pub unsafe extern "C" fn zb_run(
         // SAFETY: filled in as the header says.
         let code = unsafe { options.code() }?;
         // SAFETY: as above.
+        let until = unsafe { options.until() }?;
+        // SAFETY: as above.
         let cancel = unsafe { options.cancel() };
+        options::check_flags::<zb_run_options>(options.flags, ZB_RUN_CONSOLE)?;
+        if options.flags & ZB_RUN_CONSOLE != 0 {
+            return talk(&shared, code, until, cancel, &options);
+        }
         run(&shared, code, cancel, &options)
     };
     // SAFETY: NULL or places for a pointer, by the header's rules.

@@ -39,7 +39,9 @@ impl Sandbox {
 impl Inside<'_> {
     /// Where memory is by design not the snapshot's: what each fork has of its own.
     pub fn made_distinct(&self) -> Vec<Range<usize>> {
-        let mailbox = self.snapshot.layout().mailbox_at() as usize;
+        // A guest that is not ours has no mailbox, and nothing is left there.
+        let Some(layout) = self.snapshot.layout() else { return Vec::new() };
+        let mailbox = layout.mailbox_at() as usize;
         let seed = mailbox + proto::SEED_START as usize;
         let word = mailbox + std::mem::offset_of!(proto::Header, seed);
         let left = [seed..seed + proto::SEED_BYTES as usize, word..word + size_of::<u32>()];

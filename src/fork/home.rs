@@ -250,7 +250,8 @@ impl Home {
     fn means(&self) -> Result<Means, Error> {
         let snapshot = &self.snapshot;
         let cpu = snapshot.cpu();
-        let pages = (snapshot.layout().memory_len() / 4096) as usize;
+        let bytes = snapshot.layout().map_or(0, |layout| layout.memory_len());
+        let pages = (bytes / 4096) as usize;
         let cr3 = cpu.state().sregs.cr3;
         let usual = snapshot.working_set();
         let original = Original::new(snapshot.memory(), pages, cr3, usual);

@@ -82,7 +82,9 @@ pub fn make_distinct(
             CloneKind::Cyc2Ns => ram.hold_back(at, passed),
         }?;
     }
-    machine.mailbox().leave_seed(Seed::Fork, &entropy.take());
+    if let Some(mailbox) = machine.mailbox() {
+        mailbox.leave_seed(Seed::Fork, &entropy.take());
+    }
     Ok(id)
 }
 

@@ -15,9 +15,11 @@ mod observe;
 mod pool;
 mod sandbox;
 mod shell;
+mod talk;
 
 pub use examine::Inside;
 pub use identity::{InstanceId, NoInstanceId};
 pub use observe::Observation;
 pub use pool::{ForkOptions, Pool, PoolOptions};
 pub use sandbox::{Error, OnOutput, RunOptions, RunResult, Sandbox};
+pub use talk::TalkOptions;

@@ -67,7 +67,8 @@ impl Pool {
     /// A pool that gives up idle machines so long after the last fork.
     #[doc(hidden)]
     pub fn with_idle(snapshot: Arc<Snapshot>, mut options: PoolOptions, idle: Duration) -> Self {
-        if !snapshot.host().can_keep_dirty_logs() {
+        // Only machines of our own are put back.
+        if !snapshot.host().can_keep_dirty_logs() || snapshot.layout().is_none() {
             options.recycle_max = 0;
         }
         let home = Arc::new(Home::new(snapshot, options, idle));
@@ -105,7 +106,11 @@ impl Pool {
     /// Budget: 10 us if a machine is ready, 100 us if one is to be put back first.
     pub fn fork(&self, options: ForkOptions) -> Result<Sandbox, Error> {
         let home = &self.home;
-        let all = home.snapshot.layout().memory_len();
+        let all = match home.snapshot.layout() {
+            Some(layout) => layout.memory_len(),
+            None if options.memory_max.is_some() => return Err(Error::NoMemoryLimit),
+            None => home.snapshot.manifest().ram_bytes,
+        };
         // A limit that cannot be reached is none.
         let limit = options.memory_max.filter(|max| *max < all);
         let share = home.budget.give(limit.unwrap_or(all))?;

@@ -13,7 +13,7 @@ use crate::agent::{self, Collected, Outcome, RunRequest, Sink};
 use crate::device::LineSink;
 use crate::kvm::{self, postpone_timer};
 use crate::machine::{self, Access, Machine};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{self, Snapshot};
 use crate::sys::{self, Cancel, Limits, Moment};
 
 /// Why a fork or a run could not be had.
@@ -37,13 +37,17 @@ pub enum Error {
     },
     /// A sandbox's limit of memory cannot be kept here.
     #[error(
-        "this host's KVM does not tell what a guest writes to (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, \
-         Linux 5.2), so a sandbox's memory cannot be limited"
+        "nobody would know what the guest writes to, so its memory cannot be limited: the snapshot is \
+         not one of zeroboot's own, or this host's KVM lacks KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 \
+         (Linux 5.2)"
     )]
     NoMemoryLimit,
     /// The guest protocol.
     #[error(transparent)]
     Agent(#[from] agent::Error),
+    /// What the snapshot says of it.
+    #[error("cannot make a machine: {0}")]
+    Snapshot(#[from] snapshot::Error),
     /// The machine.
     #[error("cannot make a machine: {0}")]
     Machine(#[from] machine::Error),
@@ -106,11 +110,11 @@ pub struct Sandbox {
     /// There until the drop.
     shell: Option<Shell>,
     instance_id: InstanceId,
-    has_run: bool,
+    pub(super) has_run: bool,
     /// Ends every run, whatever token the run itself has.
-    stop: Cancel,
+    pub(super) stop: Cancel,
     /// How the last run ended, once there can be no other.
-    dead: Option<&'static str>,
+    pub(super) dead: Option<&'static str>,
     /// Who may want the machine back.
     home: Option<Arc<Home>>,
     /// What it may have of the pool's memory.
@@ -118,7 +122,7 @@ pub struct Sandbox {
     /// Most pages that the guest may have written to.
     pub(super) pages_max: Option<u32>,
     // The machine maps its rootfs and needs its /dev/kvm no longer than it lives.
-    snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
 }
 
 impl Sandbox {
@@ -235,7 +239,7 @@ impl Sandbox {
         self.shell().guest.machine()
     }
 
-    fn prepare_first_run(&mut self, now: Instant) -> Result<(), Error> {
+    pub(super) fn prepare_first_run(&mut self, now: Instant) -> Result<(), Error> {
         let snapshot = Arc::clone(&self.snapshot);
         let shell = self.shell();
         shell.warm(&snapshot)?;
@@ -258,12 +262,12 @@ impl Drop for Sandbox {
 /// A fork that has waited this long owes ticks by the time it runs.
 const LONG_WAIT: Duration = Duration::from_millis(50);
 
-struct Tee<'a> {
-    collected: Collected,
-    max: u64,
-    on_output: Option<&'a mut OnOutput<'a>>,
+pub(super) struct Tee<'a> {
+    pub(super) collected: Collected,
+    pub(super) max: u64,
+    pub(super) on_output: Option<&'a mut OnOutput<'a>>,
     /// `on_output` wanted no more.
-    refused: bool,
+    pub(super) refused: bool,
 }
 
 impl Sink for Tee<'_> {
@@ -281,7 +285,7 @@ impl Sink for Tee<'_> {
 }
 
 /// An outcome in two or three words.
-fn name(outcome: Outcome) -> &'static str {
+pub(super) fn name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Exited(_) => "an exit",
         Outcome::ProcessExited(_) => "_exit",

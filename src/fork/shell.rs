@@ -3,11 +3,9 @@ use std::time::Instant;
 
 use super::Error;
 use crate::agent::Guest;
-use crate::device::{Console, LineSink};
-use crate::kvm::restore;
-use crate::machine::{Access, Machine, PutBack};
+use crate::device::LineSink;
+use crate::machine::{Access, PutBack};
 use crate::snapshot::Snapshot;
-use crate::sys::{self, Moment};
 
 /// A machine that stands where its snapshot was taken and belongs to nobody yet.
 #[derive(Debug)]
@@ -28,12 +26,7 @@ impl Shell {
         access: Access,
         console: Option<LineSink>,
     ) -> Result<Self, Error> {
-        let layout = snapshot.layout();
-        let ram = sys::private_of_file(snapshot.memory(), layout.memory_len() as usize)?;
-        let console = Console::restored(snapshot.uart(), console);
-        let mut machine =
-            Machine::new(snapshot.host(), layout, ram, access, snapshot.rootfs(), console)?;
-        restore(machine.vcpu(), snapshot.cpu(), Moment::now())?;
+        let machine = snapshot.machine(access, console)?;
         let guest = Guest::at_doorbell(machine);
         Ok(Shell { guest, timer_set: Instant::now(), is_warm: false, put_back: None })
     }
@@ -49,6 +42,6 @@ impl Shell {
 
     /// Puts a console behind its UART.
     pub(super) fn connect(&mut self, snapshot: &Arc<Snapshot>, console: Option<LineSink>) {
-        self.guest.machine().replace_ports(Console::restored(snapshot.uart(), console));
+        self.guest.machine().replace_ports(snapshot.console(console));
     }
 }

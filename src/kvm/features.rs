@@ -1,3 +1,4 @@
+use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 use serde::{Deserialize, Serialize};
 
 use crate::sys;
@@ -26,6 +27,11 @@ const WORDS: &[(u32, u32, usize, u32)] = &[
     (0x8000_0001, 0, 3, !0),
 ];
 
+/// Bits that KVM gives a guest whatever the processor is: x2APIC, TSC deadline, hypervisor, the TSC's
+/// adjustment, and the switches of mitigations under the other vendor's names.
+const PROVIDED: &[(u32, u32, usize, u32)] =
+    &[(0x1, 0, 2, 1 << 21 | 1 << 24 | 1 << 31), (0x7, 0, 1, 1 << 1), (0x7, 0, 2, 1 << 2)];
+
 /// XSAVE components that a guest may use: AVX, AVX-512, PKRU.
 const XSAVE_COMPONENTS: &[u32] = &[2, 5, 6, 7, 9];
 
@@ -42,6 +48,35 @@ impl CpuFeatures {
         let component = |index: &u32| {
             let r = sys::cpuid(0xd, *index);
             (r.ebx, r.eax)
+        };
+        CpuFeatures {
+            vendor: String::from_utf8_lossy(&vendor).into_owned(),
+            words: WORDS.iter().map(word).collect(),
+            xsave: XSAVE_COMPONENTS.iter().map(component).collect(),
+        }
+    }
+
+    /// What a guest was told by CPUID. What KVM provides on any processor does not count.
+    pub fn of_guest(leaves: &[kvm_cpuid_entry2]) -> Self {
+        let find = |leaf: u32, index: u32| {
+            let indexed = |l: &&kvm_cpuid_entry2| l.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX != 0;
+            let found = leaves
+                .iter()
+                .filter(|l| l.function == leaf)
+                .find(|l| l.index == index || !indexed(l))
+                .copied();
+            found.map_or([0; 4], |l| [l.eax, l.ebx, l.ecx, l.edx])
+        };
+        let [_, b, c, d] = find(0, 0);
+        let vendor: Vec<u8> = [b, d, c].iter().flat_map(|r| r.to_le_bytes()).collect();
+        let word = |&(leaf, index, register, mask): &(u32, u32, usize, u32)| {
+            let provided = PROVIDED.iter().filter(|p| (p.0, p.1, p.2) == (leaf, index, register));
+            let provided = provided.fold(0, |bits, p| bits | p.3);
+            find(leaf, index)[register] & mask & !provided
+        };
+        let component = |index: &u32| {
+            let [size, offset, ..] = find(0xd, *index);
+            (offset, size)
         };
         CpuFeatures {
             vendor: String::from_utf8_lossy(&vendor).into_owned(),

@@ -2,6 +2,7 @@
 //!
 //! `restore` is the only place where the order of the state's parts lives.
 
+mod board;
 mod cpuid;
 mod error;
 mod features;
@@ -14,8 +15,10 @@ mod save;
 mod state;
 mod statistics;
 mod vcpu;
+mod vet;
 mod vm;
 
+pub use board::{Board, GSIS, Line, restore_board};
 pub use cpuid::guest_cpuid;
 pub use error::{Error, Result};
 pub use features::CpuFeatures;
@@ -27,4 +30,5 @@ pub use restore::{Prepared, postpone_timer, restore, set_xsave};
 pub use save::{guest_clock, guest_tsc, save};
 pub use state::{Clock, CpuState, Passed};
 pub use vcpu::{Exit, Vcpu};
+pub use vet::vet_msrs;
 pub use vm::{Access, Slot, Vm};

@@ -16,7 +16,7 @@ use crate::sys::Moment;
 
 /// MSRs that a guest may write and that KVM_GET_MSR_INDEX_LIST leaves out. Those that a processor
 /// has not got are passed over. From KVM's kvm_set_msr_common and its parts for Intel and AMD.
-const UNLISTED: &[RangeInclusive<u32>] = &[
+pub(super) const UNLISTED: &[RangeInclusive<u32>] = &[
     0x48..=0x48,               // IA32_SPEC_CTRL
     0x8c..=0x8f,               // IA32_SGXLEPUBKEYHASH
     0x122..=0x122,             // IA32_TSX_CTRL

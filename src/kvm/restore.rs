@@ -128,7 +128,7 @@ pub fn restore(vcpu: &Vcpu, prepared: &Prepared, now: Moment) -> Result<()> {
     if state.debugregs != NEW_DEBUGREGS {
         fd.set_debug_regs(&state.debugregs).map_err(Error::ioctl("KVM_SET_DEBUGREGS"))?;
     }
-    if state.mp_state != NEW_MP_STATE {
+    if state.mp_state != NEW_MP_STATE || !vcpu.is_first() {
         fd.set_mp_state(state.mp_state).map_err(Error::ioctl("KVM_SET_MP_STATE"))?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use kvm_bindings::CpuId;
 use kvm_ioctls::VcpuFd;
@@ -15,14 +16,26 @@ pub use kvm_ioctls::VcpuExit as Exit;
 pub struct Vcpu {
     // The vCPU goes first: it holds the VM, and the VM maps the memory.
     fd: VcpuFd,
-    vm: Vm,
+    vm: Arc<Vm>,
+    id: u64,
     /// The signal mask that KVM_RUN was last told to use.
     mask: Option<u64>,
 }
 
 impl Vcpu {
-    pub(super) fn new(fd: VcpuFd, vm: Vm) -> Self {
-        Vcpu { fd, vm, mask: None }
+    pub(super) fn create(vm: &Arc<Vm>, id: u64) -> Result<Self> {
+        let fd = vm.fd().create_vcpu(id).map_err(Error::ioctl("KVM_CREATE_VCPU"))?;
+        Ok(Vcpu { fd, vm: Arc::clone(vm), id, mask: None })
+    }
+
+    /// Whether it is the one that a machine begins with. The others wait to be called.
+    pub(super) fn is_first(&self) -> bool {
+        self.id == 0
+    }
+
+    /// The VM that it belongs to.
+    pub fn vm(&self) -> &Arc<Vm> {
+        &self.vm
     }
 
     pub(super) fn fd(&self) -> &VcpuFd {

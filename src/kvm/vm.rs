@@ -37,7 +37,7 @@ impl Access {
     }
 }
 
-/// A virtual machine: a LAPIC, memslots, and nothing else.
+/// A virtual machine: memslots, and a LAPIC and nothing else, unless it gets a PC's board.
 #[derive(Debug)]
 pub struct Vm {
     // The VM goes before the memory that it maps.
@@ -48,15 +48,24 @@ pub struct Vm {
 impl Vm {
     /// A machine without memory.
     pub fn create(host: &Host) -> Result<Self> {
-        let fd = create_vm(host.kvm())?;
+        let vm = Vm::bare(host)?;
         // In-kernel LAPIC, no PIC, no IOAPIC, no PIT. With those, KVM also sets up interrupt
         // routing, and from then on each memslot and the VM's end wait for RCU grace periods.
         let mut split = kvm_enable_cap { cap: KVM_CAP_SPLIT_IRQCHIP, ..Default::default() };
         // The number of IOAPIC pins for which userspace may ask to see EOIs; one that KVM accepts
         // although we have none.
         split.args[0] = 24;
-        fd.enable_cap(&split).map_err(Error::ioctl("KVM_CAP_SPLIT_IRQCHIP"))?;
-        Ok(Vm { fd, regions: Vec::with_capacity(2) })
+        vm.fd.enable_cap(&split).map_err(Error::ioctl("KVM_CAP_SPLIT_IRQCHIP"))?;
+        Ok(vm)
+    }
+
+    /// A machine without memory and without any interrupt controller; see [`Vm::add_board`].
+    pub fn bare(host: &Host) -> Result<Self> {
+        Ok(Vm { fd: create_vm(host.kvm())?, regions: Vec::with_capacity(2) })
+    }
+
+    pub(super) fn fd(&self) -> &VmFd {
+        &self.fd
     }
 
     /// Has dirty logs remember: [`Vcpu::read_dirty_log`] then only reads them. A page that is in the
@@ -77,8 +86,15 @@ impl Vm {
 
     /// Adds the one vCPU.
     pub fn into_vcpu(self) -> Result<Vcpu> {
-        let fd = self.fd.create_vcpu(0).map_err(Error::ioctl("KVM_CREATE_VCPU"))?;
-        Ok(Vcpu::new(fd, self))
+        Vcpu::create(&Arc::new(self), 0)
+    }
+
+    /// Adds this many vCPUs: the first, and the others.
+    pub fn into_vcpus(self, count: usize) -> Result<(Vcpu, Vec<Vcpu>)> {
+        let vm = Arc::new(self);
+        let first = Vcpu::create(&vm, 0)?;
+        let others = (1..count as u64).map(|id| Vcpu::create(&vm, id)).collect::<Result<_>>()?;
+        Ok((first, others))
     }
 
     /// Changes what the guest may do with a slot that maps `region` already.

@@ -26,6 +26,34 @@ pub enum Error {
         /// The mapping's.
         have: u64,
     },
+    /// A piece of memory that no machine can have.
+    #[error(
+        "guest memory of {len} bytes at {at:#x}: outside of what a guest can address, over another \
+         piece, or not whole pages"
+    )]
+    Slot {
+        /// Guest-physical address.
+        at: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// A device's window that no machine can have.
+    #[error(
+        "device {id} at {at:#x}: its window lies in memory, its interrupt line is none, or its \
+         queues are none"
+    )]
+    Window {
+        /// The device.
+        id: String,
+        /// Guest-physical address.
+        at: u64,
+    },
+    /// An interrupt line that there is not.
+    #[error("interrupt line {gsi}: there is no such line")]
+    Line {
+        /// Its number.
+        gsi: u32,
+    },
     /// KVM refused something.
     #[error(transparent)]
     Kvm(#[from] kvm::Error),

@@ -2,20 +2,25 @@
 //! happens that somebody above must know.
 
 mod assist;
+mod crowd;
 mod error;
 mod layout;
 mod original;
+mod pc;
+mod peripherals;
 mod reset;
 mod run;
+mod shape;
 mod tables;
 
 use std::sync::Arc;
 
 use zeroboot_proto::MAILBOX_SIZE;
 
-use crate::device::{Console, Mailbox, Ports, UartState};
-use crate::kvm::{Host, Slot, Vcpu, Vm};
+use crate::device::{Console, Mailbox, Memory, Ports, UartState};
+use crate::kvm::{Host, Line, Slot, Vcpu, Vm};
 use crate::sys::{self, Region};
+use peripherals::Peripherals;
 use reset::Written;
 
 pub use crate::kvm::Access;
@@ -24,6 +29,7 @@ pub use layout::Layout;
 pub use original::Original;
 pub use reset::PutBack;
 pub use run::{Fault, Stop};
+pub use shape::{MemorySlot, Shape};
 pub use tables::{Mapping, Tables};
 
 const PAGE: usize = 4096;
@@ -35,8 +41,14 @@ const ROOTFS: Slot = Slot(1);
 #[derive(Debug)]
 pub struct Machine {
     vcpu: Vcpu,
-    ports: Ports,
-    mailbox: Mailbox,
+    /// Those beyond the first.
+    others: Vec<Vcpu>,
+    devices: Peripherals,
+    /// The UART's, on a PC's board.
+    uart_line: Option<Line>,
+    /// Of a guest with our software.
+    mailbox: Option<Mailbox>,
+    memory: Memory,
     ram: Arc<Region>,
     /// For a machine that can be reset.
     written: Option<Written>,
@@ -66,17 +78,45 @@ impl Machine {
         vm.map(ROOTFS, Layout::ROOTFS_AT, rootfs, Access::ReadOnly)?;
         let vcpu = vm.into_vcpu()?;
         let written = resettable.then(|| Written::new(ram.size()));
-        Ok(Machine { vcpu, ports: Ports::new(console), mailbox, ram, written })
+        let memory = shape::memory([(0, Arc::clone(&ram))].into_iter())?;
+        Ok(Machine {
+            vcpu,
+            others: Vec::new(),
+            devices: Peripherals {
+                ports: Ports::new(console),
+                windows: Vec::new(),
+                has_doorbell: true,
+            },
+            uart_line: None,
+            mailbox: Some(mailbox),
+            memory,
+            ram,
+            written,
+        })
     }
 
     /// Puts new devices behind the ports: as after a capture, with another console.
     pub fn replace_ports(&mut self, console: Console) {
-        self.ports = Ports::new(console);
+        self.devices.ports = match &self.uart_line {
+            Some(line) => pc::pc_ports(console, Some(line)),
+            None => Ports::new(console),
+        };
     }
 
-    /// The pages shared with the guest's software.
-    pub fn mailbox(&self) -> &Mailbox {
-        &self.mailbox
+    /// The pages shared with the guest's software, where it is ours.
+    pub fn mailbox(&self) -> Option<&Mailbox> {
+        self.mailbox.as_ref()
+    }
+
+    /// The guest's console, to talk with it; where it can be interrupted by its UART.
+    pub fn console(&mut self) -> Option<&mut Console> {
+        self.uart_line.as_ref()?;
+        Some(self.devices.ports.console_mut())
+    }
+
+    /// Guest memory by address.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Number of the mailbox's first page.
@@ -86,7 +126,7 @@ impl Machine {
 
     /// What a guest can change, all at once.
     pub fn parts(&mut self) -> (&mut Vcpu, &Arc<Region>, &mut Ports) {
-        (&mut self.vcpu, &self.ram, &mut self.ports)
+        (&mut self.vcpu, &self.ram, &mut self.devices.ports)
     }
 
     /// The vCPU.
@@ -101,7 +141,7 @@ impl Machine {
 
     /// The UART's registers.
     pub fn uart(&self) -> UartState {
-        self.ports.console().state()
+        self.devices.ports.console().state()
     }
 
     /// Makes pages private that the guest will write to, before it does: one fault of ours each

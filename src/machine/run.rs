@@ -5,8 +5,10 @@ use zeroboot_proto as proto;
 use zeroboot_proto::{Event, Stage};
 
 use super::assist::{self, Finished};
+use super::peripherals::Peripherals;
 use super::{Error, Machine, Result};
-use crate::kvm::Exit;
+use crate::device::{Halt, Memory};
+use crate::kvm::{Exit, Vcpu};
 use crate::sys::{Armed, Expired};
 
 /// Why a machine stopped running.
@@ -16,6 +18,8 @@ pub enum Stop {
     Event(Event),
     /// A booting guest has got so far.
     Stage(Stage),
+    /// The guest has printed what somebody waits for on its console.
+    Heard,
     /// The thread was kicked, and not by a limit. The guest can go on.
     Poll,
     /// A limit was reached. The guest can go on.
@@ -53,56 +57,74 @@ const ENOMEM_RETRIES: u32 = 16;
 impl Machine {
     /// Runs the guest until something happens that this layer does not settle itself.
     pub fn run(&mut self, armed: &Armed<'_>) -> Result<Stop> {
-        let mask = armed.mask_in_guest();
-        let mut out_of_memory = 0;
-        loop {
-            if let Some(expired) = armed.expired() {
-                return Ok(Stop::Expired(expired));
-            }
-            let stop = match self.vcpu.run(mask) {
-                Ok(exit) => match settle(&mut self.ports, exit) {
-                    Settled::Continue => None,
-                    Settled::Stop(stop) => Some(stop),
-                    Settled::Unemulated => self.finish_instruction()?,
-                },
-                Err(error) => retry_or_stop(error, armed, &mut out_of_memory)?,
-            };
-            if let Some(stop) = stop {
-                return Ok(stop);
-            }
+        if !self.others.is_empty() {
+            return self.run_crowd(armed);
         }
-    }
-
-    /// Executes what KVM's emulator could not.
-    fn finish_instruction(&mut self) -> Result<Option<Stop>> {
-        Ok(match assist::finish(&mut self.vcpu, &self.ram)? {
-            Finished::Yes => None,
-            Finished::No => Some(Stop::Fault(Fault::Emulation)),
-        })
+        let devices = &mut self.devices;
+        run_vcpu(&mut self.vcpu, &self.memory, armed, |exit| settle(devices, exit))
     }
 }
 
-enum Settled {
+/// Runs a vCPU; `settle` does what its machine does about an exit.
+pub(super) fn run_vcpu(
+    vcpu: &mut Vcpu,
+    memory: &Memory,
+    armed: &Armed<'_>,
+    mut settle: impl FnMut(Exit<'_>) -> Settled,
+) -> Result<Stop> {
+    let mask = armed.mask_in_guest();
+    let mut out_of_memory = 0;
+    loop {
+        if let Some(expired) = armed.expired() {
+            return Ok(Stop::Expired(expired));
+        }
+        let stop = match vcpu.run(mask) {
+            Ok(exit) => match settle(exit) {
+                Settled::Continue => None,
+                Settled::Stop(stop) => Some(stop),
+                Settled::Unemulated => finish_instruction(vcpu, memory)?,
+            },
+            Err(error) => retry_or_stop(error, armed, &mut out_of_memory)?,
+        };
+        if let Some(stop) = stop {
+            return Ok(stop);
+        }
+    }
+}
+
+/// Executes what KVM's emulator could not.
+fn finish_instruction(vcpu: &mut Vcpu, memory: &Memory) -> Result<Option<Stop>> {
+    Ok(match assist::finish(vcpu, memory)? {
+        Finished::Yes => None,
+        Finished::No => Some(Stop::Fault(Fault::Emulation)),
+    })
+}
+
+pub(super) enum Settled {
     Continue,
     Stop(Stop),
     Unemulated,
 }
 
-/// What the machine does about an exit. Ports and addresses where nothing is read as ones.
-fn settle(ports: &mut crate::device::Ports, exit: Exit<'_>) -> Settled {
+/// What the machine does about an exit. Addresses where nothing is read as ones.
+pub(super) fn settle(devices: &mut Peripherals, exit: Exit<'_>) -> Settled {
     match exit {
-        Exit::MmioWrite(proto::DOORBELL_GPA, data) => Settled::Stop(rung(data)),
-        Exit::MmioWrite(..) | Exit::Intr | Exit::IrqWindowOpen => Settled::Continue,
-        Exit::MmioRead(_, data) => {
-            data.fill(0xff);
+        Exit::MmioWrite(address, data) => store(devices, address, data),
+        Exit::Intr | Exit::IrqWindowOpen => Settled::Continue,
+        Exit::MmioRead(address, data) => {
+            match devices.window(address) {
+                Some((window, offset)) => window.read(offset, data),
+                None => data.fill(0xff),
+            }
             Settled::Continue
         }
-        Exit::IoOut(port, data) => match ports.write(port, data) {
+        Exit::IoOut(port, data) => match devices.ports.write(port, data) {
             ControlFlow::Continue(()) => Settled::Continue,
-            ControlFlow::Break(()) => Settled::Stop(Stop::Fault(Fault::Shutdown)),
+            ControlFlow::Break(Halt::Reset) => Settled::Stop(Stop::Fault(Fault::Shutdown)),
+            ControlFlow::Break(Halt::Heard) => Settled::Stop(Stop::Heard),
         },
         Exit::IoIn(port, data) => {
-            ports.read(port, data);
+            devices.ports.read(port, data);
             Settled::Continue
         }
         // A split irqchip tells us of EOIs for an IOAPIC that we have not got; HLT is the
@@ -114,6 +136,19 @@ fn settle(ports: &mut crate::device::Ports, exit: Exit<'_>) -> Settled {
         Exit::MemoryFault { .. } => Settled::Stop(Stop::Fault(Fault::Memory)),
         _ => Settled::Stop(Stop::Fault(Fault::Exit)),
     }
+}
+
+/// A store to where no memory is.
+fn store(devices: &mut Peripherals, address: u64, data: &[u8]) -> Settled {
+    let has_doorbell = devices.has_doorbell;
+    match devices.window(address) {
+        Some((window, offset)) => window.write(offset, data),
+        None if has_doorbell && address == proto::DOORBELL_GPA => {
+            return Settled::Stop(rung(data));
+        }
+        None => {}
+    }
+    Settled::Continue
 }
 
 fn rung(data: &[u8]) -> Stop {

@@ -93,8 +93,8 @@ impl Place {
     }
 }
 
-/// All of a kernel's fields, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All of a kernel's fields, checked; none of a kernel that is not ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClonePlaces {
     places: Vec<Place>,
     pages: Vec<u32>,

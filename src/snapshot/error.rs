@@ -1,6 +1,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::firecracker;
 use crate::{kvm, machine, sys};
 
 /// Result of this layer.
@@ -24,6 +25,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong, and by how much.
         what: String,
+    },
+    /// A Firecracker snapshot that cannot be used.
+    #[error("{}: {source}", path.display())]
+    Foreign {
+        /// Its vmstate file.
+        path: PathBuf,
+        /// Why.
+        source: firecracker::Error,
     },
     /// Another version of the format, or of the guest protocol.
     #[error(
@@ -59,6 +68,18 @@ pub enum Error {
         path: PathBuf,
         /// How far ahead the guest would be.
         ms: i128,
+    },
+    /// Time would stand still in a fork.
+    #[error(
+        "{}: time would stand still in a fork for {seconds} s: this host's time stamp counter, which \
+         cannot be set, has not got as far as it was when the snapshot was taken",
+        path.display()
+    )]
+    StandingClock {
+        /// Which snapshot.
+        path: PathBuf,
+        /// Until the counter has got there.
+        seconds: i128,
     },
     /// KVM refused something.
     #[error(transparent)]

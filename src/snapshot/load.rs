@@ -6,14 +6,16 @@ use std::sync::Arc;
 use once_cell::sync::OnceCell;
 use zeroboot_proto as proto;
 
+use super::body::{Body, Parts};
+use super::foreign;
 use super::{
     ClonePlaces, Error, FORMAT, MANIFEST, MEMORY, Manifest, ROOTFS, Result, STATE, State, decode,
     verify,
 };
-use crate::device::UartState;
+use crate::device::{Console, LineSink, UartState};
 use crate::kvm::{CpuFeatures, Host, Prepared, Ring0, Traits, TscControl};
-use crate::machine::Layout;
-use crate::sys::{self, Gate, Moment, Region};
+use crate::machine::{Access, Layout, Machine};
+use crate::sys::{self, Gate, Moment};
 
 /// A manifest or a state file is a few KiB; what is longer is no such file.
 const SMALL_FILE_MAX: u64 = 1 << 20;
@@ -30,21 +32,25 @@ pub struct LoadOptions {
     /// Copy the memory into a sealed memory file first, so that nobody who truncates the
     /// snapshot's file can make this process fault (SIGBUS).
     pub sealed_copy: bool,
+    /// Take a snapshot by Firecracker even if time would stand still in its forks: on a host whose
+    /// time stamp counter cannot be set and has not got as far as it was when the snapshot was taken.
+    pub any_clock: bool,
 }
 
 /// A snapshot that was checked and is ready to be forked.
 #[derive(Debug)]
 pub struct Snapshot {
-    host: Host,
-    layout: Layout,
-    prepared: Prepared,
-    uart: UartState,
-    working_set: Vec<u32>,
-    clone_places: ClonePlaces,
-    memory: Arc<File>,
-    rootfs: Arc<Region>,
-    manifest: Manifest,
-    gate: Option<&'static Gate>,
+    pub(super) host: Host,
+    pub(super) body: Body,
+    /// One at least.
+    pub(super) cpus: Vec<Prepared>,
+    pub(super) uart: UartState,
+    pub(super) working_set: Vec<u32>,
+    pub(super) clone_places: ClonePlaces,
+    pub(super) memory: Arc<File>,
+    pub(super) manifest: Manifest,
+    pub(super) gate: Option<&'static Gate>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// Where ring 0 is emulated, a guest that waits for a processor still owes its timer ticks, and
@@ -62,6 +68,9 @@ impl Snapshot {
     ///
     /// Budget: 2 ms, whatever the memory's size.
     pub fn load(dir: &Path, options: LoadOptions) -> Result<Self> {
+        if foreign::is_foreign(dir) {
+            return foreign::load(dir, options);
+        }
         // First, since "no such snapshot" is worth saying on a host without KVM, too.
         let (manifest, bytes) = read_manifest(dir)?;
         let host = Host::open()?;
@@ -88,17 +97,18 @@ impl Snapshot {
         if rates_differ(manifest.clock.tsc_khz, traits.tsc_khz) {
             prepared = scale_tsc(dir, &host, prepared, &manifest, traits)?;
         }
+        let rootfs = Arc::new(sys::read_only_of_file(&rootfs, layout.rootfs_bytes() as usize)?);
         Ok(Snapshot {
-            rootfs: Arc::new(sys::read_only_of_file(&rootfs, layout.rootfs_bytes() as usize)?),
             host,
-            layout,
-            prepared,
+            body: Body::Own { layout, rootfs },
+            clone_places,
+            cpus: vec![prepared],
             uart: state.uart,
             working_set,
-            clone_places,
             memory: Arc::new(memory),
             manifest,
             gate: (traits.ring0 == Ring0::Emulated).then(gate),
+            warnings: Vec::new(),
         })
     }
 
@@ -112,19 +122,33 @@ impl Snapshot {
         &self.host
     }
 
-    /// Where things are in a fork's memory.
-    pub fn layout(&self) -> Layout {
-        self.layout
+    /// A machine that stands where the snapshot was taken, its memory mapped copy-on-write.
+    pub fn machine(&self, access: Access, sink: Option<LineSink>) -> Result<Machine> {
+        let parts = Parts { host: &self.host, cpus: &self.cpus, memory: &self.memory };
+        self.body.machine(&parts, access, self.console(sink))
     }
 
-    /// The vCPU's state.
+    /// The console behind the UART of a machine in which nothing has run.
+    pub fn console(&self, sink: Option<LineSink>) -> Console {
+        self.body.console(&self.uart, sink)
+    }
+
+    /// Where things are in a fork's memory, if its machine is one of ours.
+    pub fn layout(&self) -> Option<Layout> {
+        match &self.body {
+            Body::Own { layout, .. } => Some(*layout),
+            Body::Pc(_) => None,
+        }
+    }
+
+    /// The first vCPU's state.
     pub fn cpu(&self) -> &Prepared {
-        &self.prepared
+        &self.cpus[0]
     }
 
-    /// The UART's registers.
-    pub fn uart(&self) -> &UartState {
-        &self.uart
+    /// What of the snapshot a fork has not got, in words.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Numbers of the pages that the smallest program writes to, or the host before any does.
@@ -142,11 +166,6 @@ impl Snapshot {
         &self.memory
     }
 
-    /// The root file system's image, mapped once for all forks.
-    pub fn rootfs(&self) -> &Arc<Region> {
-        &self.rootfs
-    }
-
     /// What it is.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -160,7 +179,7 @@ impl Manifest {
     }
 }
 
-fn gate() -> &'static Gate {
+pub(super) fn gate() -> &'static Gate {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     GATE.get_or_init(|| Gate::new(processors * RUNS_A_PROCESSOR))
 }
@@ -231,7 +250,7 @@ fn check_working_set(path: &Path, pages: &[u32], layout: Layout) -> Result<()> {
 
 /// More than 250 parts in a million, KVM's own default tolerance (kvm.tsc_tolerance_ppm): what is
 /// less is the difference between two measurements of the same rate.
-fn rates_differ(a: u32, b: u32) -> bool {
+pub(super) fn rates_differ(a: u32, b: u32) -> bool {
     u64::from(a.abs_diff(b)) * 4000 > u64::from(a)
 }
 
@@ -254,11 +273,15 @@ fn scale_tsc(
 }
 
 fn read_small(path: &Path) -> Result<Vec<u8>> {
+    read_at_most(path, SMALL_FILE_MAX)
+}
+
+pub(super) fn read_at_most(path: &Path, max: u64) -> Result<Vec<u8>> {
     let file = open(path)?;
     let mut bytes = Vec::new();
-    file.take(SMALL_FILE_MAX + 1).read_to_end(&mut bytes).map_err(Error::file(path))?;
-    if bytes.len() as u64 > SMALL_FILE_MAX {
-        return Err(Error::corrupt(path, format!("longer than {SMALL_FILE_MAX} bytes")));
+    file.take(max + 1).read_to_end(&mut bytes).map_err(Error::file(path))?;
+    if bytes.len() as u64 > max {
+        return Err(Error::corrupt(path, format!("longer than {max} bytes")));
     }
     Ok(bytes)
 }
@@ -273,6 +296,6 @@ fn open_exact(path: &Path, want: u64) -> Result<File> {
     }
 }
 
-fn open(path: &Path) -> Result<File> {
+pub(super) fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(Error::file(path))
 }

@@ -9,14 +9,19 @@
 //! | `memory.img` | RAM and mailbox, sparse; forks map it copy-on-write |
 //! | `rootfs.img` | the root file system's image; all machines of a host share its pages |
 //!
-//! It is written under another name and renamed, so it is whole or not there.
+//! or one that Firecracker made, with its own files (see [`firecracker`] and `foreign`).
+//!
+//! Ours is written under another name and renamed, so it is whole or not there.
 
+mod body;
 mod clone;
 mod error;
 pub mod firecracker;
+mod foreign;
 mod format;
 mod load;
 mod manifest;
+mod renew;
 mod save;
 mod verify;
 

@@ -1,6 +1,8 @@
 use std::time::{Duration, Instant};
 
-use super::{Cancel, KickGuard, Registration, Result, Timer};
+use std::marker::PhantomData;
+
+use super::{Cancel, KickGuard, Registration, Result, Timer, kick};
 
 /// What ends a run from outside.
 #[derive(Clone, Debug, Default)]
@@ -79,8 +81,27 @@ impl Armed<'_> {
         self.guard.wait();
     }
 
+    /// What kicks this thread from another one.
+    pub fn kicker(&self) -> Kicker<'_> {
+        Kicker { thread: kick::thread_id(), armed: PhantomData }
+    }
+
     /// The signal mask for inside `KVM_RUN`.
     pub fn mask_in_guest(&self) -> u64 {
         self.guard.mask_in_guest()
+    }
+}
+
+/// Kicks the thread whose limits these are; no longer than they are in force.
+#[derive(Clone, Copy, Debug)]
+pub struct Kicker<'a> {
+    thread: libc::pid_t,
+    armed: PhantomData<&'a ()>,
+}
+
+impl Kicker<'_> {
+    /// Gets the thread out of `KVM_RUN`.
+    pub fn kick(&self) {
+        kick::kick(self.thread);
     }
 }

@@ -27,6 +27,11 @@ pub fn private_of_file(file: &Arc<File>, len: usize) -> Result<Region> {
     map(file, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE)
 }
 
+/// Maps a part of a file copy-on-write; it begins at a whole page.
+pub fn private_of_file_at(file: &Arc<File>, from: u64, len: usize) -> Result<Region> {
+    map_at(file, from, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE)
+}
+
 /// Maps a file for reading, shared with everybody who maps it.
 ///
 /// What has to be read from disk for it is kept in huge pages, where kernel and file system can:
@@ -133,8 +138,12 @@ fn advise_dont_fork(region: &Region) -> Result<()> {
 }
 
 fn map(file: &Arc<File>, len: usize, prot: i32, sharing: i32) -> Result<Region> {
+    map_at(file, 0, len, prot, sharing)
+}
+
+fn map_at(file: &Arc<File>, from: u64, len: usize, prot: i32, sharing: i32) -> Result<Region> {
     let region = MmapRegionBuilder::new_with_bitmap(len, AtomicBitmap::with_len(len))
-        .with_file_offset(FileOffset::from_arc(Arc::clone(file), 0))
+        .with_file_offset(FileOffset::from_arc(Arc::clone(file), from))
         .with_mmap_prot(prot)
         .with_mmap_flags(sharing | libc::MAP_NORESERVE)
         .build()

@@ -21,10 +21,10 @@ pub(crate) use error::hint;
 pub use exchange::exchange;
 pub use gate::Gate;
 pub use kick::{KickGuard, Timer};
-pub use limits::{Armed, Expired, Limits};
+pub use limits::{Armed, Expired, Kicker, Limits};
 pub use memory::{
-    Region, Slice, forget_cached, forget_private, make_private, private_of_file, read_only_of_file,
-    sealed_copy, shared_of_memfd,
+    Region, Slice, forget_cached, forget_private, make_private, private_of_file,
+    private_of_file_at, read_only_of_file, sealed_copy, shared_of_memfd,
 };
 pub use pagemap::{Residence, residences};
 pub use random::fill_random;

@@ -13,8 +13,10 @@ ABI_VERSION = 0
 ZB_OK = 0
 ZB_LOAD_VERIFY = 1
 ZB_LOAD_SEALED_COPY = 2
+ZB_LOAD_ANY_CLOCK = 4
 ZB_FORK_FRESH = 1
 ZB_NONE = 2**32 - 1
+ZB_RUN_CONSOLE = 1
 ZB_NO_TIMEOUT = 2**64 - 1
 ZB_NO_LIMIT = 2**64 - 1
 ZB_STREAM_STDOUT = 1
@@ -86,6 +88,9 @@ class zb_run_options(Structure):
         ("cancel", POINTER(zb_cancel)),
         ("on_output", zb_output_callback),
         ("on_output_user", c_void_p),
+        ("flags", c_uint64),
+        ("until", c_char_p),
+        ("until_len", c_size_t),
     ]
 
 

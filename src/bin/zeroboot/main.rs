@@ -4,11 +4,13 @@
 mod print;
 
 mod bench;
+mod console;
 mod doctor;
 mod measure;
 mod paths;
 mod progress;
 mod run;
+mod snapshot;
 mod template;
 
 use std::error::Error;
@@ -46,12 +48,19 @@ enum Command {
     Run(run::Arguments),
     /// Measure what forks of a template cost on this host
     Bench(bench::Arguments),
+    /// Take in snapshots that somebody else made
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
+    /// Talk with the guest of such a snapshot, in a fork of it
+    Console(console::Arguments),
 }
 
 fn main() -> ExitCode {
     let (result, failure) = match Arguments::parse().command {
         Command::Doctor => (doctor::doctor(), 1),
         Command::Template(command) => (template::template(command), 1),
+        Command::Snapshot(command) => (snapshot::snapshot(command), 1),
+        Command::Console(arguments) => (console::console(arguments), run::OWN_FAILURE),
         Command::Run(arguments) => (run::run(arguments), run::OWN_FAILURE),
         Command::Bench(arguments) => (bench::bench(arguments), 1),
     };

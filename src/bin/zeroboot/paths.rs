@@ -44,6 +44,29 @@ pub fn existing_template(name: &str) -> Result<PathBuf> {
     .into())
 }
 
+/// Snapshots that somebody else made.
+pub fn snapshots() -> Result<PathBuf> {
+    Ok(cache()?.join("snapshots"))
+}
+
+/// A directory for such a snapshot.
+pub fn snapshot(name: &str) -> Result<PathBuf> {
+    Ok(snapshots()?.join(checked(name)?))
+}
+
+/// One that must be there: a name in the cache, or any path with a slash in it.
+pub fn existing_snapshot(name: &str) -> Result<PathBuf> {
+    let dir = if name.contains('/') { PathBuf::from(name) } else { snapshot(name)? };
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    Err(format!(
+        "no snapshot {name}: {} is not there; `zeroboot snapshot import` takes one in",
+        dir.display()
+    )
+    .into())
+}
+
 /// A part of the guest, as the build scripts leave it.
 pub fn guest(file: &str, script: &str) -> Result<PathBuf> {
     let path = cache()?.join("guest").join(file);

@@ -1,8 +1,8 @@
 use kvm_bindings::kvm_sregs;
-use vm_memory::{Bytes, VolatileMemory};
+use vm_memory::{Bytes, GuestAddress};
 
 use super::Trap;
-use crate::sys::Region;
+use crate::device::Memory as GuestMemory;
 
 /// Page table entry bits (SDM volume 3, 4.5.4).
 const PRESENT: u64 = 1 << 0;
@@ -30,13 +30,13 @@ pub(super) enum Access {
 
 /// Guest memory by virtual address, as the guest's ring 0 sees it.
 pub(super) struct Memory<'a> {
-    ram: &'a Region,
+    ram: &'a GuestMemory,
     root: u64,
     five_levels: bool,
 }
 
 impl<'a> Memory<'a> {
-    pub(super) fn new(ram: &'a Region, sregs: &kvm_sregs) -> Self {
+    pub(super) fn new(ram: &'a GuestMemory, sregs: &kvm_sregs) -> Self {
         Memory { ram, root: sregs.cr3 & FRAME, five_levels: sregs.cr4 & CR4_LA57 != 0 }
     }
 
@@ -48,13 +48,13 @@ impl<'a> Memory<'a> {
     pub(super) fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Trap> {
         let len = into.len();
         self.pages(at, len, Access::Read, |gpa, range| {
-            self.ram.as_volatile_slice().read_slice(&mut into[range], gpa as usize).map_err(drop)
+            self.ram.read_slice(&mut into[range], GuestAddress(gpa)).map_err(drop)
         })
     }
 
     pub(super) fn write(&self, at: u64, from: &[u8]) -> Result<(), Trap> {
         self.pages(at, from.len(), Access::Write, |gpa, range| {
-            self.ram.as_volatile_slice().write_slice(&from[range], gpa as usize).map_err(drop)
+            self.ram.write_slice(&from[range], GuestAddress(gpa)).map_err(drop)
         })
     }
 
@@ -130,8 +130,7 @@ impl<'a> Memory<'a> {
             let marked = entry | ACCESSED | if leaf && write { DIRTY } else { 0 };
             if marked != entry {
                 self.ram
-                    .as_volatile_slice()
-                    .write_obj(marked, *at as usize)
+                    .write_obj(marked, GuestAddress(*at))
                     .map_err(|_| Trap::GeneralProtection)?;
             }
         }
@@ -139,17 +138,19 @@ impl<'a> Memory<'a> {
     }
 
     fn entry(&self, at: u64) -> Result<u64, Trap> {
-        self.ram.as_volatile_slice().read_obj(at as usize).map_err(|_| Trap::GeneralProtection)
+        self.ram.read_obj(GuestAddress(at)).map_err(|_| Trap::GeneralProtection)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys;
+    use crate::sys::{self, Region};
+    use std::sync::Arc;
+    use vm_memory::{GuestRegionMmap, VolatileMemory};
 
     /// Tables at 0x1000..0x5000 that map one page, and 2 MiB at a large page.
-    fn tables(leaf: u64) -> Region {
+    fn tables(leaf: u64) -> (Arc<Region>, GuestMemory) {
         let (_file, region) = sys::shared_of_memfd(0x40_0000).unwrap();
         let memory = region.as_volatile_slice();
         for (at, value) in [
@@ -161,7 +162,9 @@ mod tests {
         ] {
             memory.write_obj(value, at).unwrap();
         }
-        region
+        let region = Arc::new(region);
+        let slot = GuestRegionMmap::with_arc(Arc::clone(&region), GuestAddress(0)).unwrap();
+        (region, GuestMemory::from_regions(vec![slot]).unwrap())
     }
 
     fn sregs() -> kvm_sregs {
@@ -170,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_mapped_page_is_found_and_marked() {
-        let region = tables(0x9003);
-        let memory = Memory::new(&region, &sregs());
+        let (region, ram) = tables(0x9003);
+        let memory = Memory::new(&ram, &sregs());
         memory.write(0x7010, b"state").unwrap();
         let mut got = [0u8; 5];
         region.as_volatile_slice().read_slice(&mut got, 0x9010).unwrap();
@@ -185,8 +188,8 @@ mod tests {
 
     #[test]
     fn what_is_not_mapped_or_not_writable_faults_as_the_processor_would() {
-        let region = tables(0x9001);
-        let memory = Memory::new(&region, &sregs());
+        let (_, ram) = tables(0x9001);
+        let memory = Memory::new(&ram, &sregs());
         let fault = |address, code| Err(Trap::PageFault { address, code });
         assert_eq!(memory.check(0x7000, 8, Access::Write), fault(0x7000, 3));
         assert_eq!(memory.check(0x7ff8, 16, Access::Read), fault(0x8000, 0));
@@ -197,10 +200,10 @@ mod tests {
 
     #[test]
     fn tables_that_point_outside_ram_do_no_harm() {
-        let region = tables(0x000f_ffff_ffff_f003);
-        let memory = Memory::new(&region, &sregs());
+        let (_, ram) = tables(0x000f_ffff_ffff_f003);
+        let memory = Memory::new(&ram, &sregs());
         assert_eq!(memory.read(0x7000, &mut [0; 8]), Err(Trap::GeneralProtection));
-        let wild = Memory::new(&region, &kvm_sregs { cr3: 0x000f_ffff_ffff_f000, ..sregs() });
+        let wild = Memory::new(&ram, &kvm_sregs { cr3: 0x000f_ffff_ffff_f000, ..sregs() });
         assert_eq!(wild.check(0x7000, 8, Access::Read), Err(Trap::GeneralProtection));
         assert_eq!(memory.read_as_far_as_mapped(0x7000, &mut [0; 15]), 0);
     }

@@ -12,13 +12,11 @@ mod decode;
 mod memory;
 mod xsave;
 
-use std::sync::Arc;
-
 use kvm_bindings::{kvm_regs, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 
+use crate::device::Memory as GuestMemory;
 use crate::kvm::{Error, Result, Vcpu};
-use crate::sys::Region;
 use decode::{Instruction, Operation};
 use memory::Memory;
 
@@ -45,7 +43,7 @@ const PAGE_FAULT: u8 = 14;
 const GENERAL_PROTECTION: u8 = 13;
 
 /// Executes the instruction that the vCPU stands at.
-pub(super) fn finish(vcpu: &mut Vcpu, ram: &Arc<Region>) -> Result<Finished> {
+pub(super) fn finish(vcpu: &mut Vcpu, ram: &GuestMemory) -> Result<Finished> {
     let fd = vcpu.registers();
     let regs = fd.get_regs().map_err(Error::ioctl("KVM_GET_REGS"))?;
     let sregs = fd.get_sregs().map_err(Error::ioctl("KVM_GET_SREGS"))?;
