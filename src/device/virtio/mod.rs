@@ -5,6 +5,8 @@
 
 mod block;
 mod entropy;
+#[cfg(test)]
+mod tests;
 mod vsock;
 mod window;
 
