@@ -154,6 +154,7 @@ impl Classify for machine::Error {
             Self::MemorySize { .. }
             | Self::RootfsSize { .. }
             | Self::Slot { .. }
+            | Self::Slots { .. }
             | Self::Window { .. }
             | Self::Line { .. } => ZB_ERR_CORRUPT,
             Self::Memory { .. } | Self::NotResettable => ZB_ERR_INTERNAL,
@@ -170,6 +171,7 @@ impl Classify for machine::Error {
             Self::Run(source) | Self::Original(source) => source.raw_os_error().unwrap_or(0),
             Self::Sys(e) => e.errno(),
             Self::Slot { .. }
+            | Self::Slots { .. }
             | Self::Window { .. }
             | Self::Line { .. }
             | Self::MemorySize { .. }

@@ -37,6 +37,12 @@ pub enum Error {
         /// Bytes.
         len: u64,
     },
+    /// Too many pieces of memory.
+    #[error("guest memory in {have} pieces: the most is 512")]
+    Slots {
+        /// How many.
+        have: usize,
+    },
     /// A device's window that no machine can have.
     #[error(
         "device {id} at {at:#x}: its window lies in memory, its interrupt line is none, or its \

@@ -12,6 +12,9 @@ const PAGE: u64 = 4096;
 /// 46 bits: what every processor has.
 const ADDRESS_MAX: u64 = 1 << 46;
 
+/// Each piece of memory is a mapping of the process's.
+const SLOTS_MAX: usize = 512;
+
 /// A machine with a PC's board, as data: what is at which address.
 #[derive(Clone, Debug)]
 pub struct Shape {
@@ -40,6 +43,9 @@ impl Shape {
     /// Checks what a machine is made of: pieces of memory lie in order of their addresses, none over
     /// another or over a window, and there is a line for each device.
     pub fn check(mut self) -> Result<Self> {
+        if self.slots.len() > SLOTS_MAX {
+            return Err(Error::Slots { have: self.slots.len() });
+        }
         self.slots.sort_by_key(|slot| slot.at);
         let mut free_from = 0;
         for slot in &self.slots {

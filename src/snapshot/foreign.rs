@@ -9,19 +9,18 @@
 //! No path in the state is followed out of the directory.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use virtio_queue::QueueState;
-
+use super::attached::windows;
 use super::body::{Body, Pc};
-use super::firecracker::{self, Device, Kind, MemoryRegion, Vmstate};
+use super::firecracker::{self, MemoryRegion, Vmstate};
 use super::load::{gate, open, rates_differ, read_at_most};
 use super::renew::Renewed;
 use super::{
     ClonePlaces, Error, FORMAT, LoadOptions, MANIFEST, MEMORY, Manifest, Origin, Result, Snapshot,
 };
-use crate::device::{Disk, Model, Selected, UartState, WindowState};
+use crate::device::UartState;
 use crate::kvm::{Board, Clock, CpuFeatures, Host, Prepared, Ring0, Traits, TscControl, vet_msrs};
 use crate::machine::{MemorySlot, Shape};
 use crate::sys::{self, Moment};
@@ -34,12 +33,6 @@ const MEMORIES: [&str; 2] = [MEMORY, "mem"];
 const UART_GSI: u32 = 4;
 /// SDM volume 4: the time stamp counter.
 const IA32_TSC: u32 = 0x10;
-/// Virtio 1.2, 5.2.3: VIRTIO_BLK_F_RO.
-const BLOCK_READ_ONLY: u64 = 1 << 5;
-/// Virtio 1.2, 2.1: DRIVER_OK.
-const DRIVER_OK: u32 = 4;
-/// Virtio 1.2, 6: VIRTIO_F_EVENT_IDX.
-const EVENT_IDX: u64 = 1 << 29;
 /// A wall clock that is further off than this is worth a word.
 const CLOCK_ERROR_MAX_NS: i128 = 250_000_000;
 /// `KVM_CLOCK_REALTIME`: the host noted the wall clock.
@@ -63,22 +56,23 @@ pub(super) fn load(dir: &Path, options: LoadOptions) -> Result<Snapshot> {
     let host = Host::open()?;
     let traits = host.traits()?;
     let mut warnings = Vec::new();
-    let (memory, slots) = memory(dir, &path, &state.regions)?;
+    let (memory, length, slots) = memory(dir, &path, &state.regions)?;
     let clock = clock(dir, &state, traits, options, &mut warnings)?;
     let windows = windows(dir, &path, &state.devices, &mut warnings)?;
     let vcpus = state.vcpus.len();
+    if vcpus == 0 {
+        return Err(Error::corrupt(&path, "no vCPU"));
+    }
     let shape = Shape { slots, vcpus, windows, uart_gsi: UART_GSI }.check()?;
     let renewed = Renewed::check(state.generation, state.vmclock, &shape)
         .map_err(|what| Error::corrupt(&path, what))?;
     let ram_bytes = shape.slots.iter().map(|slot| slot.len).sum();
-    let memory =
-        if options.sealed_copy { sys::sealed_copy(&memory, length(&memory)?)? } else { memory };
+    let memory = if options.sealed_copy { sys::sealed_copy(&memory, length)? } else { memory };
     let manifest = manifest(&state, clock, traits, ram_bytes);
-    let cpus = cpus(dir, &path, &host, &manifest, state.vcpus, &mut warnings)?;
-    let serial = state.serial;
-    let uart = serial.as_ref().map_or(UART_IN_USE, |serial| serial.registers);
+    check_host(dir, &host, &manifest, &mut warnings)?;
+    let cpus = cpus(dir, &host, &manifest, state.vcpus)?;
     let board = Board { pit: state.pit, clock: state.clock, irqchips: state.irqchips };
-    let input = serial.map_or(Vec::new(), |serial| serial.input);
+    let (uart, input) = state.serial.map_or((UART_IN_USE, Vec::new()), |s| (s.registers, s.input));
     warnings.iter().for_each(|warning| log::warn!("{}: {warning}", dir.display()));
     Ok(Snapshot {
         host,
@@ -94,13 +88,12 @@ pub(super) fn load(dir: &Path, options: LoadOptions) -> Result<Snapshot> {
     })
 }
 
-fn length(file: &File) -> Result<usize> {
-    let len = file.metadata().map_err(Error::file(Path::new(MEMORY)))?.len();
-    Ok(len as usize)
-}
-
-/// The memory file, which must have all regions, and what of it the guest has.
-fn memory(dir: &Path, vmstate: &Path, regions: &[MemoryRegion]) -> Result<(File, Vec<MemorySlot>)> {
+/// The memory file, how much of it the regions take, and what of that the guest has.
+fn memory(
+    dir: &Path,
+    vmstate: &Path,
+    regions: &[MemoryRegion],
+) -> Result<(File, usize, Vec<MemorySlot>)> {
     let [first, _] = MEMORIES.map(|name| dir.join(name));
     let path = MEMORIES.map(|name| dir.join(name)).into_iter().find(|path| path.exists());
     let path = path.unwrap_or(first);
@@ -117,7 +110,7 @@ fn memory(dir: &Path, vmstate: &Path, regions: &[MemoryRegion]) -> Result<(File,
     if have < end {
         return Err(Error::corrupt(&path, format!("need {end} bytes, file has {have}")));
     }
-    Ok((file, slots))
+    Ok((file, end as usize, slots))
 }
 
 /// The parts of a region that the guest has, those in a row as one.
@@ -126,14 +119,14 @@ fn plugged(vmstate: &Path, region: &MemoryRegion, offset: u64) -> Result<Vec<Mem
     if parts == 0 {
         return Ok(Vec::new());
     }
-    if !region.size.is_multiple_of(parts) {
-        let what = format!("{} bytes of memory in {parts} parts", region.size);
-        return Err(Error::corrupt(vmstate, what));
+    if !region.size.is_multiple_of(parts) || region.base.checked_add(region.size).is_none() {
+        let what = format!("{} bytes at {:#x} in {parts} parts", region.size, region.base);
+        return Err(Error::corrupt(vmstate, format!("memory that cannot be: {what}")));
     }
     let len = region.size / parts;
     let mut slots: Vec<MemorySlot> = Vec::new();
     for (part, _) in (0u64..).zip(&region.plugged).filter(|(_, plugged)| **plugged) {
-        let at = region.base.saturating_add(part * len);
+        let at = region.base + part * len;
         match slots.last_mut() {
             Some(last) if last.at + last.len == at => last.len += len,
             _ => slots.push(MemorySlot { at, offset: offset.saturating_add(part * len), len }),
@@ -161,8 +154,21 @@ fn clock(
     if !noted {
         warnings.push("it does not say when it was taken; its clocks go on from there".into());
     }
-    let ns = |ticks: i128| ticks * 1_000_000 / i128::from(tsc_khz);
-    let behind_ns = ns(i128::from(tsc) - i128::from(now.tsc));
+    check_clock(dir, clock, now, traits, options, warnings)?;
+    Ok(clock)
+}
+
+/// Refuses a clock that would stand still, and warns of one that will be wrong.
+fn check_clock(
+    dir: &Path,
+    clock: Clock,
+    now: Moment,
+    traits: Traits,
+    options: LoadOptions,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let ticks_behind = i128::from(clock.tsc) - i128::from(now.tsc);
+    let behind_ns = ticks_behind * 1_000_000 / i128::from(clock.tsc_khz);
     if traits.tsc == TscControl::Raw && behind_ns > 0 {
         if !options.any_clock {
             let path = dir.to_path_buf();
@@ -170,19 +176,19 @@ fn clock(
         }
         warnings.push("time stands still: the host's counter is behind the snapshot's".into());
     }
-    let slept_ns = i128::from(now.realtime_ns) - i128::from(realtime_ns);
+    let slept_ns = i128::from(now.realtime_ns) - i128::from(clock.realtime_ns);
     let error_ns = match traits.tsc {
         TscControl::Raw => -behind_ns - slept_ns,
         TscControl::Settable => (-slept_ns).max(0),
     };
     if error_ns.abs() > CLOCK_ERROR_MAX_NS {
         warnings.push(format!(
-            "a guest that goes by its time stamp counter is {} s {}: the counter cannot be set here",
+            "a guest that goes by its time stamp counter is {} s {}: the counter cannot be set so",
             error_ns.abs() / 1_000_000_000,
             if error_ns > 0 { "ahead" } else { "behind" }
         ));
     }
-    Ok(clock)
+    Ok(())
 }
 
 fn manifest(state: &Vmstate, clock: Clock, traits: Traits, ram_bytes: u64) -> Manifest {
@@ -205,38 +211,16 @@ fn manifest(state: &Vmstate, clock: Clock, traits: Traits, ram_bytes: u64) -> Ma
 
 fn cpus(
     dir: &Path,
-    vmstate: &Path,
     host: &Host,
     manifest: &Manifest,
     vcpus: Vec<firecracker::VcpuState>,
-    warnings: &mut Vec<String>,
 ) -> Result<Vec<Prepared>> {
-    let refuse = |why: String| Err(Error::Host { path: dir.to_path_buf(), why });
-    if vcpus.is_empty() {
-        return Err(Error::corrupt(vmstate, "no vCPU"));
-    }
-    // Another vendor's processor, or another layout of extended state, would harm the guest at once. A
-    // feature that is missing may be one that it never uses.
-    let own = CpuFeatures::of_host();
-    let words = vec![0; own.words.len()];
-    if let Some(lacking) = (CpuFeatures { words, ..manifest.cpu.clone() }).lacking_on(&own) {
-        return refuse(format!("it needs {lacking}"));
-    }
-    if let Some(lacking) = manifest.cpu.lacking_on(&own) {
-        warnings.push(format!("its guest was told of {lacking}, which this host has not got"));
-    }
     let traits = host.traits()?;
     let scaled = rates_differ(manifest.clock.tsc_khz, traits.tsc_khz);
-    if scaled && !(traits.tsc == TscControl::Settable && host.can_scale_tsc()) {
-        return refuse(format!(
-            "its time stamp counter runs at {} kHz, this host's at {} kHz and cannot be scaled",
-            manifest.clock.tsc_khz, traits.tsc_khz
-        ));
-    }
     let mut cpus = Vec::new();
     for vcpu in vcpus {
         if vcpu.xsave_extra.iter().any(|word| *word != 0) {
-            return refuse("it has state of AMX, which forks have not got".into());
+            return refuse(dir, "it has state of AMX, which forks have not got".into());
         }
         let mut cpu = vcpu.cpu;
         cpu.msrs = vet_msrs(host, &cpu.cpuid, &cpu.msrs)?;
@@ -246,97 +230,90 @@ fn cpus(
     Ok(cpus)
 }
 
-fn windows(
+fn refuse<T>(dir: &Path, why: String) -> Result<T> {
+    Err(Error::Host { path: dir.to_path_buf(), why })
+}
+
+fn check_host(
     dir: &Path,
-    vmstate: &Path,
-    devices: &[Device],
+    host: &Host,
+    manifest: &Manifest,
     warnings: &mut Vec<String>,
-) -> Result<Vec<WindowState>> {
-    let mut windows = Vec::new();
-    for device in devices {
-        let model = model(dir, device)?;
-        if let Model::Inert { .. } = model {
-            let what = name(&device.kind);
-            warnings.push(format!("device {} ({what}) is there and does nothing", device.id));
-        }
-        let gsi = device.gsi.ok_or_else(|| {
-            Error::corrupt(vmstate, format!("device {} has no interrupt line", device.id))
-        })?;
-        windows.push(window(device, model, gsi));
+) -> Result<()> {
+    // Another vendor's processor, or another layout of extended state, would harm the guest at
+    // once. A feature that is missing may be one that it never uses.
+    let own = CpuFeatures::of_host();
+    let words = vec![0; own.words.len()];
+    if let Some(lacking) = (CpuFeatures { words, ..manifest.cpu.clone() }).lacking_on(&own) {
+        return refuse(dir, format!("it needs {lacking}"));
     }
-    Ok(windows)
-}
-
-fn window(device: &Device, model: Model, gsi: u32) -> WindowState {
-    let transport = &device.transport;
-    let event_idx_enabled = device.accepted & EVENT_IDX != 0;
-    let queue = |q: &firecracker::Queue| QueueState {
-        max_size: q.max_size,
-        next_avail: q.next_available,
-        next_used: q.next_used,
-        event_idx_enabled,
-        size: q.size,
-        ready: q.ready,
-        desc_table: q.descriptors,
-        avail_ring: q.available,
-        used_ring: q.used,
-    };
-    WindowState {
-        id: device.id.clone(),
-        model,
-        address: device.address,
-        gsi,
-        offered: device.offered,
-        accepted: device.accepted,
-        selected: Selected {
-            features: transport.features_select,
-            driver_features: transport.driver_features_select,
-            queue: transport.queue_select,
-        },
-        // A device that was never set up has no rings to look at, whatever its status says.
-        status: if device.activated { transport.status } else { transport.status & !DRIVER_OK },
-        config_generation: transport.config_generation,
-        interrupt: transport.interrupt,
-        queues: device.queues.iter().map(queue).collect(),
+    if let Some(lacking) = manifest.cpu.lacking_on(&own) {
+        warnings.push(format!("its guest was told of {lacking}, which this host has not got"));
     }
+    let (theirs, ours) = (manifest.clock.tsc_khz, host.traits()?);
+    let can_scale = ours.tsc == TscControl::Settable && host.can_scale_tsc();
+    if rates_differ(theirs, ours.tsc_khz) && !can_scale {
+        return refuse(
+            dir,
+            format!(
+                "its time stamp counter runs at {theirs} kHz, this host's at {} kHz and cannot be \
+                 scaled",
+                ours.tsc_khz
+            ),
+        );
+    }
+    Ok(())
 }
 
-fn model(dir: &Path, device: &Device) -> Result<Model> {
-    Ok(match &device.kind {
-        Kind::Block { path } => {
-            let image = image(dir, &device.id, path)?;
-            let read_only = device.offered & BLOCK_READ_ONLY != 0;
-            let disk = Disk::new(open(&image)?, &device.id, read_only);
-            Model::Block(Arc::new(disk.map_err(Error::file(&image))?))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn slots(base: u64, size: u64, plugged_parts: &[bool]) -> Result<Vec<(u64, u64, u64)>> {
+        let region = MemoryRegion { base, size, plugged: plugged_parts.to_vec() };
+        let slots = plugged(Path::new("vmstate"), &region, 64 * MIB)?;
+        Ok(slots.into_iter().map(|slot| (slot.at, slot.offset, slot.len)).collect())
+    }
+
+    #[test]
+    fn parts_that_are_not_plugged_take_room_in_the_file_and_none_in_the_guest() {
+        let base = 512 << 30;
+        assert_eq!(slots(base, 8 * MIB, &[true]).unwrap(), [(base, 64 * MIB, 8 * MIB)]);
+        assert_eq!(
+            slots(base, 8 * MIB, &[false, true, true, false]).unwrap(),
+            [(base + 2 * MIB, 66 * MIB, 4 * MIB)]
+        );
+        assert_eq!(
+            slots(base, 8 * MIB, &[true, false, false, true]).unwrap(),
+            [(base, 64 * MIB, 2 * MIB), (base + 6 * MIB, 70 * MIB, 2 * MIB)]
+        );
+        assert_eq!(slots(base, 8 * MIB, &[]).unwrap(), []);
+    }
+
+    #[test]
+    fn memory_that_cannot_be_is_refused() {
+        for (base, size) in [(0, 8 * MIB + 1), (u64::MAX - MIB, 2 * MIB)] {
+            let error = slots(base, size, &[true, false]).unwrap_err().to_string();
+            assert!(error.contains("memory that cannot be"), "{error}");
         }
-        Kind::Vsock { cid } => Model::Vsock { cid: *cid },
-        Kind::Entropy => Model::Entropy,
-        Kind::VhostUserBlock => Model::Inert { device_type: 2 },
-        Kind::Net => Model::Inert { device_type: 1 },
-        Kind::Balloon => Model::Inert { device_type: 5 },
-        Kind::HotplugMemory => Model::Inert { device_type: 24 },
-        Kind::Pmem => Model::Inert { device_type: 27 },
-    })
-}
+    }
 
-/// The image of a disk: in the directory, by the last part of the path that the state has.
-fn image(dir: &Path, id: &str, path: &str) -> Result<PathBuf> {
-    let name = Path::new(path).file_name();
-    let name = name.ok_or_else(|| {
-        Error::corrupt(&dir.join(VMSTATE), format!("disk {id} has no file's name: {path:?}"))
-    })?;
-    Ok(dir.join(name))
-}
-
-fn name(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Block { .. } => "virtio-block",
-        Kind::VhostUserBlock => "vhost-user block",
-        Kind::Net => "virtio-net",
-        Kind::Vsock { .. } => "virtio-vsock",
-        Kind::Balloon => "virtio-balloon",
-        Kind::Entropy => "virtio-rng",
-        Kind::Pmem => "virtio-pmem",
-        Kind::HotplugMemory => "virtio-mem",
+    #[test]
+    fn memory_around_the_hole_is_found_in_the_file_in_the_order_of_the_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::create(dir.path().join("mem")).unwrap();
+        let region = |base, size| MemoryRegion { base, size, plugged: vec![true] };
+        let regions = [region(0, 3 * MIB), region(4 << 30, 2 * MIB)];
+        file.set_len(5 * MIB - 1).unwrap();
+        let vmstate = dir.path().join(VMSTATE);
+        let short = memory(dir.path(), &vmstate, &regions).unwrap_err().to_string();
+        assert!(short.contains("need 5242880 bytes, file has 5242879"), "{short}");
+        file.set_len(5 * MIB).unwrap();
+        let (_, length, slots) = memory(dir.path(), &vmstate, &regions).unwrap();
+        assert_eq!(length as u64, 5 * MIB);
+        let upper = MemorySlot { at: 4 << 30, offset: 3 * MIB, len: 2 * MIB };
+        assert_eq!(slots[1], upper);
     }
 }

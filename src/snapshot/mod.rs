@@ -13,6 +13,7 @@
 //!
 //! Ours is written under another name and renamed, so it is whole or not there.
 
+mod attached;
 mod body;
 mod clone;
 mod error;
