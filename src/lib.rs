@@ -79,3 +79,14 @@ pub use snapshot::{
 };
 pub use sys::{Cancel, Residence};
 pub use zeroboot_proto::Stream;
+
+/// What tests and fuzz targets need that are not part of this crate: the formats of what is taken
+/// from guests and from files. It is no part of the API.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::agent::{OutputReader, Sink, Violation};
+    pub use crate::device::Mailbox;
+    pub use crate::kvm::CpuState;
+    pub use crate::snapshot::{FormatError, State, decode, encode};
+    pub use crate::sys::{Region, shared_of_memfd};
+}

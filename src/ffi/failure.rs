@@ -190,6 +190,7 @@ impl Classify for kvm::Error {
             | Self::MsrRejected { .. }
             | Self::MsrUnreadable { .. }
             | Self::TooMany { .. } => ZB_ERR_KVM,
+            Self::MsrNotAdmitted { .. } | Self::NotAdmitted { .. } => ZB_ERR_CORRUPT,
             Self::Sys(e) => e.status(),
         }
     }

@@ -1,5 +1,7 @@
 //! What CPUID says in a guest.
 
+use std::ops::RangeInclusive;
+
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2};
 
 use super::{Error, Host, Result, Ring0};
@@ -8,9 +10,14 @@ use super::{Error, Host, Result, Ring0};
 /// (SDM volume 1, 13.1). AMX does not, and nothing here needs it.
 const XCR0_ALLOWED: u32 = 0x2e7;
 
-/// Leaves that describe things that a sandbox has not got: PMU, SGX, processor trace, AMX, and the
-/// hypervisor's own (the guest kernel uses no paravirtual device).
-const DROPPED: &[u32] = &[0xa, 0xf, 0x10, 0x12, 0x14, 0x1d, 0x1e, 0x8000_000a];
+/// The processor's own leaves, as far as they are defined: not those from 0x4000_0000 on, which are a
+/// hypervisor's and switch on KVM's paravirtual devices, its imitation of Hyper-V and that of Xen.
+const KNOWN: &[RangeInclusive<u32>] = &[0..=0x24, 0x8000_0000..=0x8000_0026];
+
+/// Leaves that describe things that a sandbox has not got: PMU, SGX, processor trace, AMX, SVM,
+/// IBS, SEV.
+const DROPPED: &[u32] =
+    &[0xa, 0xf, 0x10, 0x12, 0x14, 0x1d, 0x1e, 0x8000_000a, 0x8000_001b, 0x8000_001f, 0x8000_0022];
 
 /// The leaves for a guest whose TSC runs at `tsc_khz`.
 pub fn guest_cpuid(host: &Host, ring0: Ring0, tsc_khz: u32) -> Result<CpuId> {
@@ -28,12 +35,21 @@ pub fn guest_cpuid(host: &Host, ring0: Ring0, tsc_khz: u32) -> Result<CpuId> {
         .map_err(|_| Error::TooMany { what: "CPUID leaves", have: leaves.len() })
 }
 
+/// Takes from the leaves of a snapshot what no sandbox is told.
+pub(super) fn confine(leaves: &mut Vec<kvm_cpuid_entry2>) {
+    leaves.retain(is_offered);
+    leaves.iter_mut().for_each(restrict);
+}
+
 fn keep(leaf: &&kvm_cpuid_entry2) -> bool {
-    let hypervisor = (0x4000_0000..0x5000_0000).contains(&leaf.function);
+    is_offered(leaf) && !matches!(leaf.function, 0x15 | 0x16)
+}
+
+fn is_offered(leaf: &kvm_cpuid_entry2) -> bool {
+    let is_known = KNOWN.iter().any(|range| range.contains(&leaf.function));
     let extended_state = leaf.function == 0xd && leaf.index >= 2;
-    !hypervisor
+    is_known
         && !DROPPED.contains(&leaf.function)
-        && !matches!(leaf.function, 0x15 | 0x16)
         && !(extended_state && (leaf.index >= 32 || XCR0_ALLOWED & (1 << leaf.index) == 0))
 }
 
@@ -101,4 +117,62 @@ fn state_tsc_rate(leaves: &mut Vec<kvm_cpuid_entry2>, tsc_khz: u32) {
         ecx: 100,
         ..Default::default()
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf(function: u32, index: u32) -> kvm_cpuid_entry2 {
+        let all = u32::MAX;
+        kvm_cpuid_entry2 {
+            function,
+            index,
+            eax: all,
+            ebx: all,
+            ecx: all,
+            edx: all,
+            ..Default::default()
+        }
+    }
+
+    fn confined(function: u32, index: u32) -> Option<kvm_cpuid_entry2> {
+        let mut leaves = vec![leaf(function, index)];
+        confine(&mut leaves);
+        leaves.pop()
+    }
+
+    #[test]
+    fn a_snapshot_offers_no_machines_within_the_machine() {
+        assert_eq!(confined(1, 0).unwrap().ecx & (1 << 5), 0, "VMX");
+        assert_eq!(confined(0x8000_0001, 0).unwrap().ecx & (1 << 2), 0, "SVM");
+        assert!(confined(0x8000_000a, 0).is_none(), "SVM's features");
+    }
+
+    #[test]
+    fn a_snapshot_offers_no_hypervisor() {
+        for function in
+            [0x4000_0000, 0x4000_0001, 0x4000_0003, 0x4000_0100, 0x4fff_ffff, 0xc000_0001]
+        {
+            assert!(confined(function, 0).is_none(), "{function:#x}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_offers_no_state_that_the_host_would_have_to_make_room_for() {
+        assert_eq!(confined(0xd, 0).unwrap().eax, XCR0_ALLOWED);
+        assert_eq!(confined(0xd, 1).unwrap().ecx, 0);
+        assert!(confined(0xd, 18).is_none(), "AMX tiles");
+        assert!(confined(0xd, 40).is_none());
+    }
+
+    #[test]
+    fn what_is_confined_stays_as_it_is() {
+        for function in [0, 1, 7, 0xb, 0xd, 0x15, 0x8000_0001, 0x8000_0008] {
+            let once = confined(function, 0);
+            let mut twice: Vec<_> = once.into_iter().collect();
+            confine(&mut twice);
+            assert_eq!(twice.pop(), once, "{function:#x}");
+        }
+    }
 }

@@ -37,6 +37,18 @@ pub enum Error {
         /// The value it should have got.
         value: u64,
     },
+    /// A snapshot sets a model-specific register that is not its guest's.
+    #[error("MSR {index:#x} is none that a snapshot may set")]
+    MsrNotAdmitted {
+        /// Its number.
+        index: u32,
+    },
+    /// A snapshot has its vCPU in a state that no capture finds.
+    #[error("the vCPU is in a state that no capture finds: {what}")]
+    NotAdmitted {
+        /// Which.
+        what: &'static str,
+    },
     /// KVM did not give a model-specific register.
     #[error("KVM_GET_MSRS: MSR {index:#x} cannot be read")]
     MsrUnreadable {

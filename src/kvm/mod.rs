@@ -3,6 +3,7 @@
 //! `restore` is the only place where the order of the state's parts lives.
 
 mod board;
+mod admit;
 mod cpuid;
 mod error;
 mod features;
@@ -19,6 +20,7 @@ mod vet;
 mod vm;
 
 pub use board::{Board, GSIS, Line, restore_board};
+pub use admit::admit;
 pub use cpuid::guest_cpuid;
 pub use error::{Error, Result};
 pub use features::CpuFeatures;

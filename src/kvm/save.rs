@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use kvm_bindings::{CpuId, Msrs, kvm_msr_entry};
 use kvm_ioctls::VcpuFd;
 
+use super::admit::is_the_guests;
 use super::restore::{IA32_TSC, IA32_TSC_DEADLINE};
 use super::{Clock, CpuState, Error, Host, Result, Vcpu, Vm};
 use crate::sys::Moment;
@@ -62,7 +63,7 @@ fn changed_msrs(host: &Host, fd: &VcpuFd, cpuid: &CpuId) -> Result<Vec<kvm_msr_e
     let fresh = Vm::create(host)?.into_vcpu()?;
     fresh.fd().set_cpuid2(cpuid).map_err(Error::ioctl("KVM_SET_CPUID2"))?;
     let list = host.kvm().get_msr_index_list().map_err(Error::ioctl("KVM_GET_MSR_INDEX_LIST"))?;
-    let wanted = |index: &&u32| ![IA32_TSC, IA32_TSC_DEADLINE].contains(*index);
+    let wanted = |index: &&u32| is_the_guests(**index);
     let indices: Vec<u32> = list.as_slice().iter().filter(wanted).copied().collect();
     let before = read_msrs(fresh.fd(), &indices)?;
     let now = read_msrs(fd, &indices)?;

@@ -13,7 +13,9 @@ use super::{
     verify,
 };
 use crate::device::{Console, LineSink, UartState};
-use crate::kvm::{CpuFeatures, Host, Prepared, Ring0, Traits, TscControl};
+use crate::kvm::{
+    CpuFeatures, Error as KvmError, Host, Prepared, Ring0, Traits, TscControl, admit,
+};
 use crate::machine::{Access, Layout, Machine};
 use crate::sys::{self, Gate, Moment};
 
@@ -93,7 +95,12 @@ impl Snapshot {
         } else {
             memory
         };
-        let mut prepared = Prepared::new(state.cpu, manifest.clock, traits)?;
+        // Whoever wrote the file may have written more into it than a guest can do to itself.
+        let cpu = admit(&host, state.cpu).map_err(|e| match e {
+            KvmError::Ioctl { .. } => e.into(),
+            refused => Error::corrupt(&state_path, refused.to_string()),
+        })?;
+        let mut prepared = Prepared::new(cpu, manifest.clock, traits)?;
         if rates_differ(manifest.clock.tsc_khz, traits.tsc_khz) {
             prepared = scale_tsc(dir, &host, prepared, &manifest, traits)?;
         }

@@ -28,7 +28,7 @@ mod verify;
 
 pub use clone::{ClonePlaces, HOST_NAME_BYTES, ID_BYTES, Place, SECRET_BYTES, SECRETS_MAX};
 pub use error::{Error, Result};
-pub use format::{State, decode, encode};
+pub use format::{FormatError, State, decode, encode};
 pub use load::{LoadOptions, Snapshot};
 pub use manifest::{Manifest, Origin};
 pub use save::{Capture, write};
