@@ -61,7 +61,8 @@ impl Original {
             kinds: vec![Kind::Unknown; pages],
         };
         let (tables, user) = original.walk(cr3)?;
-        let plain = user.into_iter().chain(usual.iter().copied()).map(|page| (page, Kind::Plain));
+        let user = (0u32..).zip(user).filter_map(|(page, is_user)| is_user.then_some(page));
+        let plain = user.chain(usual.iter().copied()).map(|page| (page, Kind::Plain));
         for (page, kind) in plain.chain(tables.into_iter().map(|page| (page, Kind::Table))) {
             if let Some(place) = original.kinds.get_mut(page as usize) {
                 *place = kind;
@@ -111,27 +112,35 @@ impl Original {
     }
 
     /// The guest's tree of page tables: the pages that are tables, and those that user space has.
-    fn walk(&self, cr3: u64) -> io::Result<(HashSet<u32>, Vec<u32>)> {
-        let (mut tables, mut user) = (HashSet::new(), Vec::new());
-        let mut level = vec![(cr3 & FRAME, true)];
+    ///
+    /// The tables are whatever the snapshot's author wrote, each entry of each perhaps the same as
+    /// all others: so nothing is noted, or looked at, more often than once.
+    fn walk(&self, cr3: u64) -> io::Result<(HashSet<u32>, Vec<bool>)> {
+        let mut tables = HashSet::new();
+        let mut user = vec![false; self.pages()];
+        let mut large = HashSet::new();
+        // A table outside of memory maps nothing; one that was seen, nothing new.
+        let mut is_new = |table: u64| {
+            let page = (table & FRAME) / PAGE as u64;
+            (page < self.pages() as u64 && tables.insert(page as u32)).then_some(page as usize)
+        };
+        let mut level: Vec<_> = is_new(cr3).map(|root| (root, true)).into_iter().collect();
         for leaf_bytes in [1u64 << 39, 1 << 30, 1 << 21, 1 << 12] {
             let mut next = Vec::new();
             for (table, is_user) in level {
-                let page = (table / PAGE as u64) as usize;
-                // A table outside of memory maps nothing; one that was seen, nothing new.
-                if page >= self.pages() || !tables.insert(page as u32) {
-                    continue;
-                }
-                for entry in entries(&self.read(page)?).filter(|entry| entry & PRESENT != 0) {
+                for entry in entries(&self.read(table)?).filter(|entry| entry & PRESENT != 0) {
                     let is_user = is_user && entry & USER != 0;
                     let is_leaf = leaf_bytes == 1 << 12 || entry & LARGE != 0;
                     if !is_leaf {
-                        next.push((entry & FRAME, is_user));
+                        next.extend(is_new(entry).map(|table| (table, is_user)));
                     } else if is_user && leaf_bytes <= 1 << 21 {
                         let first = (entry & FRAME & !(leaf_bytes - 1)) / PAGE as u64;
-                        let inside =
-                            first..(first + leaf_bytes / PAGE as u64).min(self.pages() as u64);
-                        user.extend(inside.map(|page| page as u32));
+                        let pages = leaf_bytes / PAGE as u64;
+                        if pages == 1 || large.insert(first) {
+                            let end = user.len();
+                            let inside = |page: u64| page.min(end as u64) as usize;
+                            user[inside(first)..inside(first + pages)].fill(true);
+                        }
                     }
                 }
             }
