@@ -14,6 +14,12 @@ pub type LineSink = Arc<dyn Fn(&[u8]) + Send + Sync>;
 /// A longer line is passed on in pieces, so that a guest cannot make the host collect one forever.
 const LINE_MAX: usize = 1024;
 
+/// What a machine can print on its console, line ends included. A guest prints as fast as it can exit,
+/// and what it prints goes to its host's log.
+const PRINTED_MAX: usize = 1 << 20;
+
+const CUT_OFF: &[u8] = b"[zeroboot: the guest's console is cut off here, after 1 MiB]";
+
 /// Bytes of a UART's state in a snapshot.
 pub const UART_STATE_BYTES: usize = 9;
 
@@ -165,16 +171,21 @@ struct Lines {
     line: Vec<u8>,
     /// The byte that was printed last, for whoever listens.
     last: Option<u8>,
+    printed: usize,
 }
 
 impl Lines {
     fn new(sink: Option<LineSink>) -> Self {
-        Lines { sink, line: Vec::new(), last: None }
+        Lines { sink, line: Vec::new(), last: None, printed: 0 }
     }
 
     fn end_line(&mut self) {
+        self.printed += self.line.len() + 1;
         if let Some(sink) = &self.sink {
-            sink(&self.line);
+            sink(if self.printed <= PRINTED_MAX { &self.line } else { CUT_OFF });
+        }
+        if self.printed > PRINTED_MAX {
+            self.sink = None;
         }
         self.line.clear();
     }
@@ -231,6 +242,16 @@ mod tests {
         assert_eq!(lines[..2], ["one", "two"]);
         assert_eq!(lines[2].len(), LINE_MAX);
         assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn a_flood_is_cut_off_and_the_last_line_says_so() {
+        let (lines, sink) = collector();
+        let mut console = Console::new(Some(sink));
+        (0..2 * PRINTED_MAX).for_each(|_| console.write(0, b'\n'));
+        let lines = lines.lock().unwrap();
+        assert_eq!(lines.len(), PRINTED_MAX + 1);
+        assert_eq!(lines.last().unwrap().as_bytes(), CUT_OFF);
     }
 
     #[test]
