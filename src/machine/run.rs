@@ -197,8 +197,11 @@ mod tests {
             rung(&proto::ring_stage(Stage::Mounted).to_le_bytes()),
             Stop::Stage(Stage::Mounted)
         );
-        for value in [0u32, 7, 0xff, 0x102, 0x0000_0006, 0xffff_ffff] {
-            assert_eq!(rung(&value.to_le_bytes()), Stop::Fault(Fault::Doorbell(value)));
+        let stages = [0x106, 0x206, 0x306];
+        let far = (0..1_000_000u32).map(|i| i.wrapping_mul(0x9e37_79b1) | 1 << 16);
+        for value in (0..1 << 16).chain(far).chain([u32::MAX]) {
+            let is_fault = rung(&value.to_le_bytes()) == Stop::Fault(Fault::Doorbell(value));
+            assert_ne!(is_fault, (1..=5).contains(&value) || stages.contains(&value), "{value:#x}");
         }
         assert_eq!(rung(&[1]), Stop::Fault(Fault::Doorbell(u32::MAX)));
         assert_eq!(rung(&[1, 0, 0, 0, 0, 0, 0, 0]), Stop::Fault(Fault::Doorbell(u32::MAX)));

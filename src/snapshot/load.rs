@@ -194,24 +194,28 @@ pub(super) fn gate() -> &'static Gate {
 fn read_manifest(dir: &Path) -> Result<(Manifest, Vec<u8>)> {
     let path = dir.join(MANIFEST);
     let bytes = read_small(&path)?;
+    Ok((parse_manifest(&path, &bytes)?, bytes))
+}
+
+/// The manifest in the bytes of `path`, if it is of this version.
+pub fn parse_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest> {
     // A manifest of another version may have other fields, so the versions are looked at first.
     #[derive(serde::Deserialize)]
     struct Versions {
         format: u64,
         protocol: u64,
     }
-    let corrupt = |e: serde_json::Error| Error::corrupt(&path, format!("no manifest: {e}"));
-    let versions: Versions = serde_json::from_slice(&bytes).map_err(corrupt)?;
+    let corrupt = |e: serde_json::Error| Error::corrupt(path, format!("no manifest: {e}"));
+    let versions: Versions = serde_json::from_slice(bytes).map_err(corrupt)?;
     for (what, have, want) in [
         ("snapshot format", versions.format, FORMAT),
         ("guest protocol", versions.protocol, proto::VERSION),
     ] {
         if have != u64::from(want) {
-            return Err(Error::Version { path, what, have, want });
+            return Err(Error::Version { path: path.to_path_buf(), what, have, want });
         }
     }
-    let manifest = serde_json::from_slice(&bytes).map_err(corrupt)?;
-    Ok((manifest, bytes))
+    serde_json::from_slice(bytes).map_err(corrupt)
 }
 
 fn check_host(dir: &Path, manifest: &Manifest, traits: Traits) -> Result<()> {

@@ -29,7 +29,7 @@ mod verify;
 pub use clone::{ClonePlaces, HOST_NAME_BYTES, ID_BYTES, Place, SECRET_BYTES, SECRETS_MAX};
 pub use error::{Error, Result};
 pub use format::{FormatError, State, decode, encode};
-pub use load::{LoadOptions, Snapshot};
+pub use load::{LoadOptions, Snapshot, parse_manifest};
 pub use manifest::{Manifest, Origin};
 pub use save::{Capture, write};
 pub use verify::{sha256_of_file, sha256_of_image, verify};
