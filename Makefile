@@ -14,7 +14,7 @@ RELEASE := target/release/zeroboot
 .PHONY: help
 help:
 	@sed -n '1,3s/^# //p' Makefile
-	@echo "also: install (PREFIX=/usr/local), soak (an hour), bench-quick, bench-report, bench-reset, bench-bindings, guest, template, lint, header, clean"
+	@echo "also: install (PREFIX=/usr/local), soak (an hour), bench-quick, bench-report, bench-reset, bench-bindings, fuzz, guest, template, lint, header, clean"
 
 .PHONY: run
 run: template
@@ -52,11 +52,17 @@ test: lint template
 soak: template
 	ZB_TEST_SOAK_SECONDS=3600 cargo test --release --locked --test soak -- --nocapture
 
+# Coverage-guided, a million inputs for each parser and ten thousand where machines are made.
+.PHONY: fuzz
+fuzz: template
+	@fuzz/run long
+
 .PHONY: lint
 lint: setup
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	shellcheck -x -P SCRIPTDIR install.sh guest/kernel/build.sh guest/rootfs/build.sh .ci/run .ci/setup .ci/suites bindings/*/*.sh
+	shellcheck -x -P SCRIPTDIR install.sh guest/kernel/build.sh guest/rootfs/build.sh .ci/run .ci/setup .ci/suites fuzz/run bindings/*/*.sh
 
 # The library, the header, zeroboot.pc and the command, under PREFIX; DESTDIR is for packages.
 PREFIX := /usr/local
