@@ -58,7 +58,10 @@ pub fn check_flags<T: Options>(flags: u64, known: u64) -> Result<()> {
 }
 
 fn check_size<T: Options>(size: usize) -> Result<()> {
-    if (size_of::<usize>()..=SIZE_MAX).contains(&size) {
+    // Every structure begins with a usize, so a compiler makes its size a multiple of that: another
+    // one would cut a field in half, perhaps a pointer.
+    let is_whole = size.is_multiple_of(size_of::<usize>());
+    if is_whole && (size_of::<usize>()..=SIZE_MAX).contains(&size) {
         return Ok(());
     }
     Err(Failure::invalid(format!("{}: a size of {size} bytes; use ZB_INIT to set it", T::NAME)))
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_size_that_nobody_set_is_refused() {
-        for size in [0, 7, 1 << 40] {
+        for size in [0, 7, 9, 15, 1 << 40] {
             let failure = read_words(&[size, 0]).unwrap_err();
             assert_eq!(failure.status, ZB_ERR_INVALID_ARGUMENT);
             assert!(failure.message.contains(&size.to_string()), "{}", failure.message);
