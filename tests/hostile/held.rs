@@ -47,8 +47,14 @@ fn status_kib(field: &str) -> u64 {
 
 /// Attacks, one test at a time, after which this process holds what it held before.
 pub fn undisturbed(attacks: impl FnOnce()) {
+    undisturbed_once_prepared(|| {}, attacks);
+}
+
+/// The same, with something made before that is made once a process.
+pub fn undisturbed_once_prepared(prepare: impl FnOnce(), attacks: impl FnOnce()) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    prepare();
     // Afterwards all is made that is made once a process.
     assert_the_next_fork_is_right();
     let (before, resident) = (held(), resident_kib());

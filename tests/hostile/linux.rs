@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::root;
 use crate::forged::Forged;
-use crate::held::{assert_the_next_fork_is_right, undisturbed};
+use crate::held::{assert_the_next_fork_is_right, undisturbed_once_prepared};
 use zeroboot::{Crash, Fault, LineSink, Outcome, RunOptions, RunResult, Sandbox, Snapshot, Stream};
 
 /// The template, its processes' credentials changed in the kernel's memory.
@@ -86,8 +86,10 @@ fn each(name: &str, seconds: u64, is_allowed: impl Fn(Outcome) -> bool) {
 
 /// The snapshot with root is loaded once, before anything is counted.
 fn undisturbed_with_root(attacks: impl FnOnce()) {
-    let _ = with_root();
-    undisturbed(attacks);
+    let load = || {
+        with_root();
+    };
+    undisturbed_once_prepared(load, attacks);
 }
 
 #[test]
