@@ -87,6 +87,6 @@ pub mod internals {
     pub use crate::agent::{OutputReader, Sink, Violation};
     pub use crate::device::Mailbox;
     pub use crate::kvm::CpuState;
-    pub use crate::snapshot::{FormatError, State, decode, encode, parse_manifest};
+    pub use crate::snapshot::{FORMAT, FormatError, State, decode, encode, parse_manifest};
     pub use crate::sys::{Region, shared_of_memfd};
 }

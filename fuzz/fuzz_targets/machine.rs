@@ -78,6 +78,9 @@ fn sane(state: &mut State, ring: u8) {
     let flat = segment(data, 3, dpl, 0);
     (cpu.sregs.ds, cpu.sregs.es, cpu.sregs.ss) = (flat, flat, flat);
     state.working_set.clear();
+    for (at, field) in (0x3a_0000..).step_by(0x80).zip(&mut state.clone_fields) {
+        field.address = at;
+    }
 }
 
 /// One byte somewhere in the state.
@@ -112,6 +115,12 @@ fn change_manifest(manifest: &mut Manifest, state: &mut State, what: u8, at: usi
         4 => manifest.clock.tsc_khz = number as u32,
         5 => state.uart[at % 9] = value,
         6 => state.working_set.push(number as u32),
+        7 if at % 4 != 0 => {
+            let fields = state.clone_fields.len().max(1);
+            if let Some(field) = state.clone_fields.get_mut(at % fields) {
+                (field.address, field.kind) = (number, field.kind ^ u32::from(value & 3));
+            }
+        }
         _ => state.cpu.tsc_deadline = number,
     }
 }

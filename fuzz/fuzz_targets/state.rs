@@ -3,12 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use zeroboot::internals::{FormatError, decode, encode};
+use zeroboot::internals::{FORMAT, FormatError, decode, encode};
 
 /// The layout at the head of src/snapshot/format.rs.
 const HEADER: usize = 20;
 const ENTRY: usize = 12;
-const SECTIONS: usize = 13;
+const SECTIONS: usize = 14;
 const TABLE_END: usize = HEADER + ENTRY * SECTIONS;
 
 fn put(file: &mut [u8], at: usize, word: u32) {
@@ -20,7 +20,7 @@ fn put(file: &mut [u8], at: usize, word: u32) {
 fn fix_checksums(file: &mut Vec<u8>, manifest: &[u8]) {
     file.resize(file.len().max(TABLE_END + 4), 0);
     file[..8].copy_from_slice(b"ZBSTATE\0");
-    put(file, 8, 1);
+    put(file, 8, FORMAT);
     put(file, 12, SECTIONS as u32);
     put(file, 16, crc32fast::hash(manifest));
     let mut from = TABLE_END + 4;
