@@ -112,7 +112,7 @@ fn page_tables_that_say_the_same_a_million_times_cost_no_more_than_memory() {
             table(at(page), (0..512).map(|n| (n % 16) << 21 | 0x87).collect());
         }
         let peak = peak_kib();
-        let pool = Pool::new(forged.load(), PoolOptions { recycle_max: 1, prewarm: 0 });
+        let pool = Pool::new(forged.load(), PoolOptions { recycle_max: 1, ..PoolOptions::NONE });
         for _ in 0..2 {
             let mut sandbox = pool.fork(ForkOptions::default()).unwrap();
             let result = run_to(&mut sandbox, b"", Duration::from_secs(60));

@@ -66,7 +66,7 @@ pub fn undisturbed_once_prepared(prepare: impl FnOnce(), attacks: impl FnOnce())
 
 /// A new fork of the ordinary template, and one whose machine another sandbox has had.
 pub fn assert_the_next_fork_is_right() {
-    let pool = Pool::new(snapshot().clone(), PoolOptions { recycle_max: 1, prewarm: 0 });
+    let pool = Pool::new(snapshot().clone(), PoolOptions { recycle_max: 1, ..PoolOptions::NONE });
     for _ in 0..2 {
         assert_right(&mut pool.fork(ForkOptions::default()).unwrap());
     }
