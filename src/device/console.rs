@@ -248,7 +248,9 @@ mod tests {
     fn a_flood_is_cut_off_and_the_last_line_says_so() {
         let (lines, sink) = collector();
         let mut console = Console::new(Some(sink));
-        (0..2 * PRINTED_MAX).for_each(|_| console.write(0, b'\n'));
+        for _ in 0..2 * PRINTED_MAX {
+            console.write(0, b'\n');
+        }
         let lines = lines.lock().unwrap();
         assert_eq!(lines.len(), PRINTED_MAX + 1);
         assert_eq!(lines.last().unwrap().as_bytes(), CUT_OFF);

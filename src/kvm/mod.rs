@@ -2,8 +2,8 @@
 //!
 //! `restore` is the only place where the order of the state's parts lives.
 
-mod board;
 mod admit;
+mod board;
 mod cpuid;
 mod error;
 mod features;
@@ -19,8 +19,8 @@ mod vcpu;
 mod vet;
 mod vm;
 
-pub use board::{Board, GSIS, Line, restore_board};
 pub use admit::admit;
+pub use board::{Board, GSIS, Line, restore_board};
 pub use cpuid::guest_cpuid;
 pub use error::{Error, Result};
 pub use features::CpuFeatures;
