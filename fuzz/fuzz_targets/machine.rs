@@ -188,7 +188,8 @@ fuzz_target!(|data: &[u8]| {
     let place = place();
     write(place, data);
     if let Ok(snapshot) = Snapshot::load(&place.dir, LoadOptions::default()) {
-        let pool = Pool::new(Arc::new(snapshot), PoolOptions { recycle_max: 1, ..PoolOptions::NONE });
+        let pool =
+            Pool::new(Arc::new(snapshot), PoolOptions { recycle_max: 1, ..PoolOptions::NONE });
         // The second has the first one's machine, if it can be used again.
         for _ in 0..2 {
             let Ok(mut sandbox) = pool.fork(ForkOptions::default()) else { break };

@@ -80,7 +80,7 @@ impl Baseline {
 /// The order is that of `restore`, for the same reasons. MP state is set although a guest at its
 /// doorbell is runnable: KVM forgets with it that the guest has kicked itself out of a HLT to come.
 ///
-/// What no ioctl sets, a guest cannot reach: nested virtualisation, shadow stacks and AMX are not
+/// What no ioctl sets, a guest is not known to reach: nested virtualisation, shadow stacks and AMX are not
 /// in its CPUID, INIT and SIPI to itself have been taken by the time that it rings, and what an
 /// emulated instruction leaves in KVM is forgotten when the next one is decoded.
 ///
