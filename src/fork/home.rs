@@ -45,7 +45,7 @@ pub(super) struct Lists {
     pub(super) ready: Vec<Shell>,
     /// To be put back.
     pub(super) used: Vec<Shell>,
-    /// How many the keeper is putting back.
+    /// How many the keeper is putting back, or making to be spare.
     pub(super) in_hand: usize,
     /// No program ever ran in them.
     pub(super) fresh: Vec<Shell>,
@@ -53,6 +53,9 @@ pub(super) struct Lists {
     pub(super) spent: Vec<Shell>,
     /// How many of the fresh ones there should be.
     pub(super) fresh_wanted: usize,
+    /// A fork had to put a machine back itself: with one more in circulation, there is time to do it
+    /// behind the caller's back.
+    pub(super) spare_wanted: bool,
     pub(super) last_fork: Instant,
     pub(super) is_closed: bool,
     keeper: Option<JoinHandle<()>>,
@@ -68,6 +71,7 @@ impl Lists {
             fresh: Vec::new(),
             spent: Vec::new(),
             fresh_wanted,
+            spare_wanted: false,
             last_fork: Instant::now(),
             is_closed: false,
             keeper: None,
@@ -76,7 +80,10 @@ impl Lists {
     }
 
     fn has_no_work(&self) -> bool {
-        self.used.is_empty() && self.spent.is_empty() && self.fresh.len() >= self.fresh_wanted
+        self.used.is_empty()
+            && self.spent.is_empty()
+            && self.fresh.len() >= self.fresh_wanted
+            && !self.spare_wanted
     }
 }
 
@@ -120,12 +127,25 @@ impl Home {
             if let Some(shell) = lists.ready.pop() {
                 return Ok(shell);
             }
-            lists.used.pop()
+            let used = lists.used.pop();
+            if used.is_some() {
+                self.order_spare(&mut lists);
+            }
+            used
         };
         // The keeper has not come to it yet: it is here, and warm, and a new one takes longer.
         match used.map(|shell| self.put_back(shell)) {
             Some(Ok(shell)) => Ok(shell),
             _ => self.take_fresh(),
+        }
+    }
+
+    /// Unless there would be too many when the one that was just taken comes back.
+    fn order_spare(self: &Arc<Self>, lists: &mut Lists) {
+        let kept = lists.ready.len() + lists.used.len() + lists.in_hand;
+        if kept + 2 <= self.options.recycle_max {
+            lists.spare_wanted = true;
+            self.call_keeper(lists);
         }
     }
 

@@ -19,6 +19,7 @@ const IDLE_KEPT: usize = 1;
 enum Job {
     PutBack(Box<Shell>),
     MakeFresh,
+    MakeSpare,
     End(Vec<Shell>),
 }
 
@@ -55,6 +56,10 @@ fn next_job(home: &Home, lists: &mut Lists) -> Option<Job> {
     if lists.fresh.len() < lists.fresh_wanted {
         return Some(Job::MakeFresh);
     }
+    if std::mem::take(&mut lists.spare_wanted) {
+        lists.in_hand += 1;
+        return Some(Job::MakeSpare);
+    }
     let spent = std::mem::take(&mut lists.spent);
     (!spent.is_empty()).then_some(Job::End(spent))
 }
@@ -73,6 +78,13 @@ fn carry_out(home: &Home, job: Job) {
             // Whoever forks will meet the same error and be told. Until then nothing is tried.
             Err(_) => home.lists().fresh_wanted = 0,
         },
+        // Not needed by anybody in particular: without it, forks put machines back themselves.
+        Job::MakeSpare => {
+            let spare = home.new_shell().and_then(|shell| home.warmed(shell));
+            let mut lists = home.lists();
+            lists.in_hand -= 1;
+            lists.ready.extend(spare);
+        }
         Job::End(shells) => drop(shells),
     }
 }

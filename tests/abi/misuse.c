@@ -193,7 +193,10 @@ static void the_fields_of_option_structures_stay_where_they_are(void) {
     CHECK(offsetof(zb_run_options, cancel) == 40);
     CHECK(offsetof(zb_run_options, on_output) == 48);
     CHECK(offsetof(zb_run_options, on_output_user) == 56);
-    CHECK(sizeof(zb_run_options) == 64);
+    CHECK(offsetof(zb_run_options, flags) == 64);
+    CHECK(offsetof(zb_run_options, until) == 72);
+    CHECK(offsetof(zb_run_options, until_len) == 80);
+    CHECK(sizeof(zb_run_options) == 88);
 }
 
 static void *fail_often(void *unused) {

@@ -64,12 +64,20 @@ class Generators:
 
     def forget(self):
         """In a template, behind each program: drops what can be had anew."""
+        forget_host_name()
         forget_node()
         share_generator_with_tempfile()
         if "_ssl" in sys.modules:
             if self._openssl is None:
                 self._openssl = OpenSsl()
             self._openssl.forget()
+
+
+def forget_host_name():
+    """The platform module asks once and remembers."""
+    platform = sys.modules.get("platform")
+    if platform:
+        platform._uname_cache = None
 
 
 def forget_node():

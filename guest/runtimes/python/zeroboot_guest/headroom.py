@@ -10,8 +10,10 @@ system call and for page faults. One object in it keeps it.
 """
 
 import ctypes
+import os
 
-ROOM = 8 << 20
+# A twelfth of the memory of a small guest.
+ROOM = min(8 << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 12)
 ARENA = 1 << 20
 POOL = 16 << 10
 STEP = 16
