@@ -109,7 +109,9 @@ fn an_idle_pool_gives_its_machines_back_but_for_one() {
     let sandboxes: Vec<Sandbox> = (0..3).map(|_| fork(&pool)).collect();
     let with_three = held();
     drop(sandboxes);
-    // Nothing tells when it has happened.
+    // All are put back, one after the other, before any is given up.
+    pool.settle();
+    // Nothing tells when that has happened.
     let limit = Instant::now() + Duration::from_secs(60);
     while pool.kept() != (1, 0) {
         assert!(Instant::now() < limit, "{:?}", pool.kept());
