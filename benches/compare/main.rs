@@ -4,6 +4,7 @@
 //! |---|---|
 //! | zeroboot's | as `zeroboot bench` measures them |
 //! | the ancestor's | rebuilt in [`ancestor`] from its description, with the same guest |
+//! | a Firecracker snapshot's | [`firecracker`]: another guest, answering by its console |
 //! | fork(2) of a warm Python, cold `python3 -c`, exec in process | [`python`]; less isolation |
 //!
 //! The report says what starts and stops each clock.
@@ -12,6 +13,7 @@
 
 mod ancestor;
 mod crowd;
+mod firecracker;
 mod plot;
 mod python;
 mod report;
@@ -21,6 +23,9 @@ mod measure;
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+
+#[path = "../../tests/common/foreign.rs"]
+mod foreign;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -139,7 +144,10 @@ fn measure_all(plan: &Plan, out: &Path) -> Result<Results> {
     let lives = lives::measure(&ways, plan.runs)?;
     raw(out, &ways, &lives, &load)?;
     let results = ways.iter().zip(&lives).map(|(way, lives)| one(*way, lives, plan));
-    Ok(Results { description, load: Summary::of(&load), ways: results.collect::<Result<_>>()? })
+    let mut results = results.collect::<Result<Vec<_>>>()?;
+    say("a snapshot that Firecracker made");
+    results.push(firecracker::measure()?);
+    Ok(Results { description, load: Summary::of(&load), ways: results })
 }
 
 /// What is measured of a way on its own.
