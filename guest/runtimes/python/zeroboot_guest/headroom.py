@@ -12,8 +12,9 @@ system call and for page faults. One object in it keeps it.
 import ctypes
 import os
 
-# A twelfth of the memory of a small guest.
-ROOM = min(8 << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 12)
+ROOM = 8 << 20
+# A small guest keeps its memory for programs.
+FREE_WANTED = 4 * ROOM
 ARENA = 1 << 20
 POOL = 16 << 10
 STEP = 16
@@ -48,6 +49,8 @@ class PoolHeader(ctypes.Structure):
 
 def make():
     """Fills the gaps and takes arenas, which it leaves nearly empty; the result keeps all as it is."""
+    if os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < FREE_WANTED:
+        return None
     filling = fill()
     room = [block(LARGEST) for _ in range(ROOM // LARGEST)]
     return filling, room[::PIN_EVERY]
