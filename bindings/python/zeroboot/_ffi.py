@@ -71,11 +71,17 @@ class zb_load_options(Structure):
         ("flags", c_uint64),
         ("recycle_max", c_uint32),
         ("prewarm", c_uint32),
+        ("memory_max_bytes", c_uint64),
     ]
 
 
 class zb_fork_options(Structure):
-    _fields_ = [("size", c_size_t), ("flags", c_uint64), ("instance_id", c_uint8 * 16)]
+    _fields_ = [
+        ("size", c_size_t),
+        ("flags", c_uint64),
+        ("instance_id", c_uint8 * 16),
+        ("memory_max_bytes", c_uint64),
+    ]
 
 
 class zb_run_options(Structure):
