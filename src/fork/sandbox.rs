@@ -9,12 +9,12 @@ use super::home::Home;
 use super::identity::make_distinct;
 use super::shell::Shell;
 use super::{ForkOptions, InstanceId};
-use crate::agent::{self, Collected, Outcome, RunRequest, Sink};
+use crate::agent::{self, Collected, Guest, Outcome, RunRequest, Sink};
 use crate::device::LineSink;
 use crate::kvm::{self, postpone_timer};
 use crate::machine::{self, Access, Machine};
 use crate::snapshot::{self, Snapshot};
-use crate::sys::{self, Cancel, Limits, Moment};
+use crate::sys::{self, Cancel, Gate, Limits, Moment};
 
 /// Why a fork or a run could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +189,30 @@ impl Sandbox {
 
     /// Runs a program. What the program does is in the result; an error is ours.
     pub fn run(&mut self, code: &[u8], options: RunOptions<'_>) -> Result<RunResult, Error> {
+        let RunOptions { timeout, cancel, max_output, on_output } = options;
+        let bounds = Bounds { timeout, cancel, max_output, on_output };
+        let pages_max = self.pages_max;
+        let ends = |outcome: Outcome| !outcome.is_ready_for_more();
+        self.exchange(bounds, ends, |guest, around, sink| {
+            let request = RunRequest {
+                kind: Request::Run,
+                payload: code,
+                limits: around.limits,
+                streams: around.streams,
+                gate: around.gate,
+                pages_max,
+            };
+            guest.run(&request, sink)
+        })
+    }
+
+    /// What a run and a talk have in common. `ends` says after which outcome there is no other.
+    pub(super) fn exchange(
+        &mut self,
+        bounds: Bounds<'_>,
+        ends: impl FnOnce(Outcome) -> bool,
+        body: impl FnOnce(&mut Guest, Around<'_>, &mut dyn Sink) -> Result<Outcome, agent::Error>,
+    ) -> Result<RunResult, Error> {
         if let Some(how) = self.dead {
             return Err(Error::Dead(how));
         }
@@ -197,31 +221,25 @@ impl Sandbox {
             self.prepare_first_run(started)?;
         }
         let limits = Limits {
-            deadline: options.timeout.and_then(|t| started.checked_add(t)),
-            cancel: [options.cancel, Some(self.stop.clone())],
+            deadline: bounds.timeout.and_then(|t| started.checked_add(t)),
+            cancel: [bounds.cancel, Some(self.stop.clone())],
         };
-        let request = RunRequest {
-            kind: Request::Run,
-            payload: code,
-            limits: &limits,
-            streams: options.on_output.is_some(),
-            gate: self.snapshot.gate(),
-            pages_max: self.pages_max,
-        };
+        let streams = bounds.on_output.is_some();
+        let around = Around { limits: &limits, streams, gate: self.snapshot.gate() };
         let mut sink = Tee {
             collected: Collected::default(),
-            max: options.max_output,
-            on_output: options.on_output,
+            max: bounds.max_output,
+            on_output: bounds.on_output,
             refused: false,
         };
-        let outcome = self.shell().guest.run(&request, &mut sink).inspect_err(|error| {
-            // The other errors come before the guest runs: it still stands at its doorbell.
+        let outcome = body(&mut self.shell().guest, around, &mut sink).inspect_err(|error| {
+            // The other errors come before the guest runs: it still stands where it stood.
             if matches!(error, agent::Error::Machine(_)) {
                 self.condemn();
             }
         })?;
         let outcome = if sink.refused { Outcome::Cancelled } else { outcome };
-        if !outcome.is_ready_for_more() {
+        if ends(outcome) {
             self.dead = Some(name(outcome));
         }
         Ok(RunResult { outcome, output: sink.collected, elapsed: started.elapsed() })
@@ -239,7 +257,7 @@ impl Sandbox {
         self.shell().guest.machine()
     }
 
-    pub(super) fn prepare_first_run(&mut self, now: Instant) -> Result<(), Error> {
+    fn prepare_first_run(&mut self, now: Instant) -> Result<(), Error> {
         let snapshot = Arc::clone(&self.snapshot);
         let shell = self.shell();
         shell.warm(&snapshot)?;
@@ -262,12 +280,27 @@ impl Drop for Sandbox {
 /// A fork that has waited this long owes ticks by the time it runs.
 const LONG_WAIT: Duration = Duration::from_millis(50);
 
-pub(super) struct Tee<'a> {
-    pub(super) collected: Collected,
-    pub(super) max: u64,
+/// What the caller bounds an exchange by.
+pub(super) struct Bounds<'a> {
+    pub(super) timeout: Option<Duration>,
+    pub(super) cancel: Option<Cancel>,
+    pub(super) max_output: u64,
     pub(super) on_output: Option<&'a mut OnOutput<'a>>,
+}
+
+/// What surrounds an exchange.
+pub(super) struct Around<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) streams: bool,
+    pub(super) gate: Option<&'a Gate>,
+}
+
+struct Tee<'a> {
+    collected: Collected,
+    max: u64,
+    on_output: Option<&'a mut OnOutput<'a>>,
     /// `on_output` wanted no more.
-    pub(super) refused: bool,
+    refused: bool,
 }
 
 impl Sink for Tee<'_> {
@@ -285,7 +318,7 @@ impl Sink for Tee<'_> {
 }
 
 /// An outcome in two or three words.
-pub(super) fn name(outcome: Outcome) -> &'static str {
+fn name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Exited(_) => "an exit",
         Outcome::ProcessExited(_) => "_exit",

@@ -1,10 +1,9 @@
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::sandbox::{Tee, name};
+use super::sandbox::Bounds;
 use super::{Error, OnOutput, RunOptions, RunResult, Sandbox};
-use crate::agent::{self, Collected, Outcome, TalkRequest};
-use crate::sys::{Cancel, Limits};
+use crate::agent::{Outcome, TalkRequest};
+use crate::sys::Cancel;
 
 /// How to talk with a guest on its console.
 pub struct TalkOptions<'a> {
@@ -40,41 +39,19 @@ impl Sandbox {
     /// The guest runs only meanwhile. After any outcome but a crash there can be another talk: a
     /// guest that was too slow goes on where it was.
     pub fn talk(&mut self, input: &[u8], options: TalkOptions<'_>) -> Result<RunResult, Error> {
-        if let Some(how) = self.dead {
-            return Err(Error::Dead(how));
-        }
-        let started = Instant::now();
-        if !self.has_run {
-            self.prepare_first_run(started)?;
-        }
-        let limits = Limits {
-            deadline: options.timeout.and_then(|t| started.checked_add(t)),
-            cancel: [options.cancel, Some(self.stop.clone())],
-        };
-        let snapshot = Arc::clone(&self.snapshot);
-        let request = TalkRequest {
-            input,
-            until: options.until,
-            output_max: usize::try_from(options.max_output).unwrap_or(usize::MAX),
-            limits: &limits,
-            streams: options.on_output.is_some(),
-            gate: snapshot.gate(),
-        };
-        let mut sink = Tee {
-            collected: Collected::default(),
-            max: options.max_output,
-            on_output: options.on_output,
-            refused: false,
-        };
-        let outcome = self.shell().guest.talk(&request, &mut sink).inspect_err(|error| {
-            if matches!(error, agent::Error::Machine(_)) {
-                self.condemn();
-            }
-        })?;
-        let outcome = if sink.refused { Outcome::Cancelled } else { outcome };
-        if matches!(outcome, Outcome::Crashed(_)) {
-            self.dead = Some(name(outcome));
-        }
-        Ok(RunResult { outcome, output: sink.collected, elapsed: started.elapsed() })
+        let TalkOptions { until, timeout, cancel, max_output, on_output } = options;
+        let bounds = Bounds { timeout, cancel, max_output, on_output };
+        let ends = |outcome| matches!(outcome, Outcome::Crashed(_));
+        self.exchange(bounds, ends, |guest, around, sink| {
+            let request = TalkRequest {
+                input,
+                until,
+                output_max: usize::try_from(max_output).unwrap_or(usize::MAX),
+                limits: around.limits,
+                streams: around.streams,
+                gate: around.gate,
+            };
+            guest.talk(&request, sink)
+        })
     }
 }
