@@ -162,7 +162,7 @@ impl Home {
     /// A machine whose sandbox is freed. One that is alive can be used again.
     pub(super) fn take_back(self: &Arc<Self>, shell: Shell, is_alive: bool) {
         let mut lists = self.lists();
-        if lists.is_closed || self.options == PoolOptions::NONE {
+        if lists.is_closed || !self.options.keeps_machines() {
             drop(lists);
             return drop(shell);
         }

@@ -58,6 +58,13 @@ impl PoolOptions {
     pub const NONE: PoolOptions = PoolOptions { recycle_max: 0, prewarm: 0, memory_max: None };
 }
 
+impl PoolOptions {
+    /// Whether there is anything for a background thread to do.
+    pub(super) fn keeps_machines(&self) -> bool {
+        self.recycle_max > 0 || self.prewarm > 0
+    }
+}
+
 impl Pool {
     /// A pool of its own; machines are not shared between pools.
     pub fn new(snapshot: Arc<Snapshot>, options: PoolOptions) -> Self {
